@@ -1,0 +1,34 @@
+PREFIX ?= /usr/local
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
+LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
+
+.PHONY: build install demo test unit e2e setup clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
+
+install: build
+	install -D -m 0755 bin/checkpointctl $(DESTDIR)$(PREFIX)/bin/checkpointctl
+
+setup:
+	scripts/setup.sh --no-smoke
+
+demo:
+	scripts/demo.sh
+
+# Everything, on real Docker and CRIU. A test that cannot run fails.
+test: setup unit e2e
+	@echo "all tests passed"
+
+unit:
+	test -z "$$(gofmt -l cmd internal test 2>/dev/null)"
+	$(GO) vet ./...
+	$(GO) test ./...
+
+e2e:
+	$(GO) vet -tags e2e ./test/e2e/...
+	$(GO) test -tags e2e -count=1 -timeout 25m -v ./test/e2e/
+
+clean:
+	rm -rf bin

@@ -1,0 +1,193 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+)
+
+// finding is one line of check.
+type finding struct {
+	Name   string `json:"name"`
+	Status string `json:"status"` // ok, warning or failure
+	Detail string `json:"detail"`
+	Hint   string `json:"hint,omitempty"`
+	code   int
+}
+
+// checkError carries the exit status of the worst finding.
+type checkError struct{ code int }
+
+func (e *checkError) Error() string {
+	return "this machine cannot checkpoint and restore yet, see the failures"
+}
+
+func newCheckCmd(d *deps) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "check",
+		Short:   "Check what this machine can do",
+		Long:    "Check privileges, CRIU, kernel, Docker and the store, and say how to mend what is missing. Nothing is changed.\n" + exitHelp,
+		Example: "  sudo checkpointctl check",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runCheck(cmd.Context(), d)
+		},
+	}
+	d.jsonFlag(cmd)
+	return cmd
+}
+
+func runCheck(ctx context.Context, d *deps) error {
+	findings := []finding{checkPrivileges()}
+	findings = append(findings, d.checkCRIU(ctx)...)
+	findings = append(findings, d.checkDocker(ctx)...)
+	findings = append(findings, checkCgroups(), checkSpace(d.cfg.Dir))
+	var err error
+	for _, f := range findings {
+		if f.Status == "failure" {
+			err = &checkError{code: f.code}
+			break
+		}
+	}
+	if d.json {
+		if printErr := printJSON(d.out, findings); printErr != nil {
+			return printErr
+		}
+		return err
+	}
+	if printErr := table(d.out, func(w io.Writer) {
+		for _, f := range findings {
+			fmt.Fprintf(w, "%s\t%s\t%s\n", f.Status, f.Name, f.Detail)
+			if f.Hint != "" {
+				fmt.Fprintf(w, "\t\t-> %s\n", f.Hint)
+			}
+		}
+	}); printErr != nil {
+		return printErr
+	}
+	return err
+}
+
+func passed(name, detail string) finding { return finding{Name: name, Status: "ok", Detail: detail} }
+
+func warned(name, detail, hint string) finding {
+	return finding{Name: name, Status: "warning", Detail: detail, Hint: hint}
+}
+
+func failed(name, detail, hint string, code int) finding {
+	return finding{Name: name, Status: "failure", Detail: detail, Hint: hint, code: code}
+}
+
+func checkPrivileges() finding {
+	if os.Geteuid() != 0 {
+		return failed("privileges", "not root", "run it with sudo", exitCRIU)
+	}
+	data, _ := os.ReadFile("/proc/self/status")
+	for line := range strings.Lines(string(data)) {
+		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			caps, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
+			if err == nil && caps&(1<<unix.CAP_SYS_ADMIN) == 0 {
+				return failed("privileges", "root without CAP_SYS_ADMIN", "CRIU cannot run in an unprivileged container", exitCRIU)
+			}
+		}
+	}
+	return passed("privileges", "root with CAP_SYS_ADMIN")
+}
+
+// features of CRIU that some checkpoints need, and what is lost without.
+var features = [...]struct{ name, feature, without string }{
+	{"dirty tracking", "mem_dirty_track", "no pre-dump: the kernel has no soft-dirty bit (CONFIG_MEM_SOFT_DIRTY)"},
+	{"lazy pages", "uffd", "no lazy restore"},
+	{"network lock nftables", "network_lock_nftables", "only --network-lock=iptables or skip"},
+}
+
+func (d *deps) checkCRIU(ctx context.Context) []finding {
+	c := d.dumper()
+	v, err := c.Version()
+	if err != nil {
+		return []finding{failed("criu", err.Error(), "scripts/setup.sh installs one, or name yours by --criu", exitCRIU)}
+	}
+	list := []finding{passed("criu", v.String())}
+	if err := c.Check(ctx, ""); err != nil {
+		return append(list, failed("criu check", err.Error(), "this CRIU does not work on this kernel; try a newer one", exitCRIU))
+	}
+	list = append(list, passed("criu check", "works on this kernel"))
+	for _, f := range features {
+		if err := c.Check(ctx, f.feature); err != nil {
+			list = append(list, warned(f.name, "not available", f.without))
+		} else {
+			list = append(list, passed(f.name, "available"))
+		}
+	}
+	return list
+}
+
+func (d *deps) checkDocker(ctx context.Context) []finding {
+	client, err := d.docker()
+	var info docker.Daemon
+	if err == nil {
+		info, err = client.Daemon(ctx)
+	}
+	if err != nil {
+		return []finding{failed("docker", err.Error(), "start dockerd, or name it by --docker-host", exitDocker)}
+	}
+	list := []finding{passed("docker", info.Version)}
+	if info.Experimental {
+		list = append(list, passed("experimental", "on"))
+	} else {
+		list = append(list, failed("experimental", "off: checkpoints work, restore does not",
+			`set "experimental": true in /etc/docker/daemon.json and restart dockerd`, exitDocker))
+	}
+	if docker.RestoreBroken(info.Version) {
+		list = append(list, warned("docker restore", "Docker "+info.Version+" cannot start a checkpoint of a container with its own network namespace",
+			"use Docker 25, 26.1 or 27; see https://github.com/moby/moby/issues/50750"))
+	}
+	if info.Driver == "overlay2" || info.Driver == "overlayfs" {
+		list = append(list, passed("storage driver", info.Driver))
+	} else {
+		list = append(list, warned("storage driver", info.Driver+" is untested", "overlay2 is known to work"))
+	}
+	if info.Runc == "" {
+		return append(list, warned("runtime", info.DefaultRuntime+", version unknown", "runc is known to work"))
+	}
+	return append(list, passed("runtime", info.DefaultRuntime+" "+info.Runc))
+}
+
+func checkCgroups() finding {
+	var fs unix.Statfs_t
+	if err := unix.Statfs("/sys/fs/cgroup", &fs); err != nil {
+		return failed("cgroups", err.Error(), "mount cgroups at /sys/fs/cgroup", exitCRIU)
+	}
+	if fs.Type == unix.CGROUP2_SUPER_MAGIC {
+		return passed("cgroups", "v2")
+	}
+	if _, err := os.Stat("/sys/fs/cgroup/unified"); err == nil {
+		return passed("cgroups", "hybrid")
+	}
+	return passed("cgroups", "v1")
+}
+
+const lowSpace = 1 << 30
+
+func checkSpace(dir string) finding {
+	at := dir
+	var fs unix.Statfs_t
+	for unix.Statfs(at, &fs) != nil && at != "/" {
+		at = filepath.Dir(at) // not made yet
+	}
+	free := int64(fs.Bavail) * fs.Bsize
+	detail := fmt.Sprintf("%s free for %s", size(free), dir)
+	if free < lowSpace {
+		return warned("space", detail, "a checkpoint is as large as the container's memory: take another --dir")
+	}
+	return passed("space", detail)
+}

@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
+	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+)
+
+func newCheckpointCmd(d *deps) *cobra.Command {
+	var name string
+	cmd := &cobra.Command{
+		Use:   "checkpoint CONTAINER",
+		Short: "Checkpoint a running container",
+		Long: `Checkpoint a running container into the store.
+
+The container is frozen while CRIU copies its memory and runs on afterwards;
+with --leave-running=false it is killed when its checkpoint is written. Open TCP
+connections and file locks are checkpointed too. If anything fails the container
+runs on and nothing is left in the store but the log.
+` + exitHelp,
+		Example:           "  checkpointctl checkpoint myapp --name before-upgrade",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: d.completeContainer,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runCheckpoint(cmd.Context(), d, args[0], name)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&name, "name", "", "`name` of the checkpoint (default the next free of checkpoint1, checkpoint2, ...)")
+	f.Bool("leave-running", true, "let the container run on")
+	f.Bool("tcp-established", true, "checkpoint established TCP connections")
+	f.Bool("file-locks", true, "checkpoint file locks")
+	f.Bool("shell-job", false, "allow a session leader outside the container")
+	f.Bool("ext-unix-sk", false, "allow unix sockets connected to outside")
+	f.Bool("link-remap", false, "allow open files whose name is gone but whose inode has other names")
+	f.String("ghost-limit", "1MiB", "largest deleted file to put into the images")
+	f.String("manage-cgroups-mode", "soft", "ignore, none, props, soft, full or strict")
+	f.String("network-lock", "iptables", "iptables, nftables or skip")
+	f.String("criu-config", "", "CRIU configuration `file`")
+	f.Int("criu-log-level", 4, "verbosity of dump.log, 0 to 4")
+	f.Duration("criu-timeout", 0, "CRIU's limit for freezing the tasks (default CRIU's, 10s)")
+	d.bind(f, map[string]string{
+		"checkpoint.leave_running": "leave-running", "checkpoint.tcp_established": "tcp-established",
+		"checkpoint.file_locks": "file-locks", "checkpoint.shell_job": "shell-job",
+		"checkpoint.ext_unix_sk": "ext-unix-sk", "checkpoint.link_remap": "link-remap",
+		"checkpoint.ghost_limit": "ghost-limit", "checkpoint.manage_cgroups_mode": "manage-cgroups-mode",
+		"checkpoint.network_lock": "network-lock", "criu.config": "criu-config",
+		"criu.log_level": "criu-log-level", "criu.timeout": "criu-timeout",
+	})
+	d.jsonFlag(cmd)
+	return cmd
+}
+
+func runCheckpoint(ctx context.Context, d *deps, ref, name string) error {
+	if name != "" {
+		if err := metadata.CheckName(name); err != nil {
+			return err
+		}
+	}
+	if err := d.requireRoot(); err != nil {
+		return err
+	}
+	client, err := d.docker()
+	if err != nil {
+		return err
+	}
+	c, err := client.Inspect(ctx, ref)
+	if err != nil {
+		return err
+	}
+	creator := &checkpoint.Creator{Dumper: d.dumper(), Docker: client, Store: d.store(), Policy: d.policy(), Version: Version}
+	r, err := creator.Create(ctx, checkpoint.Request{Container: c, Name: name, Options: dumpOptions(d.cfg)})
+	if err != nil {
+		return err
+	}
+	if d.json {
+		return printJSON(d.out, r)
+	}
+	fmt.Fprintf(d.errOut, "checkpointed %s: %s, frozen %s, %s\n", c.Name, size(r.SizeBytes), micros(r.Stats.FrozenUS), after(r))
+	_, err = fmt.Fprintf(d.out, "%s/%s\n", r.Name, r.Checkpoint)
+	return err
+}
+
+func after(r metadata.Record) string {
+	if r.Options.LeaveRunning {
+		return "the container runs on"
+	}
+	return "the container is stopped"
+}
+
+func dumpOptions(c config.Config) criu.Options {
+	ghost, _ := c.Checkpoint.GhostLimitBytes() // Validate has seen it
+	return criu.Options{
+		LeaveRunning: c.Checkpoint.LeaveRunning, TCPEstablished: c.Checkpoint.TCPEstablished,
+		FileLocks: c.Checkpoint.FileLocks, ShellJob: c.Checkpoint.ShellJob,
+		ExtUnixSk: c.Checkpoint.ExtUnixSk, LinkRemap: c.Checkpoint.LinkRemap, GhostLimit: ghost,
+		ManageCgroupsMode: c.Checkpoint.ManageCgroupsMode, NetworkLock: c.Checkpoint.NetworkLock,
+		LogLevel: c.CRIU.LogLevel, TimeoutSeconds: uint32(c.CRIU.Timeout.Seconds()), ConfigFile: c.CRIU.Config,
+	}
+}

@@ -1,0 +1,153 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
+)
+
+// deps is what commands are made of. Nothing connects before it is used.
+type deps struct {
+	out, errOut io.Writer
+	log         *logrus.Logger
+	configFile  string
+	flags       map[string]*pflag.Flag // by config key
+	cfg         config.Config
+	parsed      bool // the command line was well formed
+	json        bool // the command's --json
+}
+
+func newDeps(out, errOut io.Writer) *deps {
+	log := logrus.New()
+	log.SetOutput(errOut)
+	return &deps{out: out, errOut: errOut, log: log, flags: map[string]*pflag.Flag{}}
+}
+
+// bind lets flags that are set override the config keys.
+func (d *deps) bind(f *pflag.FlagSet, keys map[string]string) {
+	for key, flag := range keys {
+		d.flags[key] = f.Lookup(flag)
+	}
+}
+
+func (d *deps) jsonFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&d.json, "json", false, "print JSON")
+}
+
+func (d *deps) load() error {
+	var err error
+	// A flag not given must not hide the environment and the file.
+	set := map[string]*pflag.Flag{}
+	for key, f := range d.flags {
+		if f.Changed {
+			set[key] = f
+		}
+	}
+	if d.cfg, err = config.Load(d.configFile, set); err != nil {
+		return err
+	}
+	level, err := logrus.ParseLevel(d.cfg.LogLevel)
+	d.log.SetLevel(level)
+	return err
+}
+
+func (d *deps) docker() (*docker.Client, error) {
+	return docker.New(d.cfg.Docker.Host, d.cfg.Docker.Timeout)
+}
+
+func (d *deps) store() metadata.Store { return metadata.Store{Dir: d.cfg.Dir} }
+func (d *deps) dumper() *criu.Dumper  { return &criu.Dumper{Path: d.cfg.CRIU.Path} }
+
+func (d *deps) policy() mounts.Policy {
+	var p mounts.Policy
+	for _, r := range d.cfg.Mounts.Rules {
+		p.Rules = append(p.Rules, mounts.Rule{Path: r.Path, Type: r.Type, Action: mounts.Action(r.Action)})
+	}
+	return p
+}
+
+func (d *deps) requireRoot() error {
+	if os.Geteuid() != 0 {
+		return errNotRoot
+	}
+	return nil
+}
+
+// storedName turns a name, an ID or an ID prefix into the name that the store
+// uses. The container may be gone from Docker, and Docker may be down.
+func (d *deps) storedName(ctx context.Context, ref string) (string, error) {
+	if metadata.CheckName(ref) != nil {
+		return "", metadata.CheckName(ref)
+	}
+	if _, err := os.Stat(filepath.Join(d.cfg.Dir, ref)); err == nil {
+		return ref, nil
+	}
+	client, err := d.docker()
+	if err != nil {
+		return "", err
+	}
+	c, err := client.Inspect(ctx, ref)
+	if err == nil {
+		return c.Name, nil
+	}
+	if !errors.Is(err, docker.ErrNoSuchContainer) && !errors.Is(err, docker.ErrUnreachable) {
+		return "", err
+	}
+	records, _ := d.store().List("")
+	name := ""
+	for _, r := range records {
+		if strings.HasPrefix(r.ID, ref) {
+			if name != "" && name != r.Name {
+				return "", fmt.Errorf("%w: %s is not a unique prefix", docker.ErrNoSuchContainer, ref)
+			}
+			name = r.Name
+		}
+	}
+	if name == "" {
+		return "", err
+	}
+	return name, nil
+}
+
+// completeNames completes a container, then its checkpoints.
+func (d *deps) completeNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if d.load() != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	if len(args) > 0 {
+		records, _ := d.store().List(args[0])
+		var names []string
+		for _, r := range records {
+			names = append(names, r.Checkpoint)
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp
+	}
+	client, err := d.docker()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names, _ := client.Names(cmd.Context())
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeContainer completes the one argument of a command.
+func (d *deps) completeContainer(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return d.completeNames(cmd, args, word)
+}

@@ -1,0 +1,143 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
+	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
+)
+
+// Exit statuses, see docs/exit-codes.md.
+const (
+	exitOK           = 0
+	exitOther        = 1
+	exitUsage        = 2
+	exitNoContainer  = 10
+	exitState        = 11
+	exitNoCheckpoint = 12
+	exitExists       = 13
+	exitMounts       = 14
+	exitDocker       = 20
+	exitCRIU         = 21
+	exitDump         = 22
+	exitRestore      = 23
+	exitDamaged      = 24
+	exitInterrupted  = 130
+)
+
+const exitHelp = `
+Exit status: 0 ok, 2 usage or configuration, 10 no such container, 11 container
+not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount is
+refused, 20 Docker, 21 CRIU, 22 dump failed, 23 restore failed, 24 damaged, 130
+interrupted, 1 anything else.`
+
+var errNotRoot = errors.New("this needs root: CRIU reads the memory of other users' processes")
+
+// classify is the one place that turns errors into exit statuses and hints.
+func classify(err error, parsed bool) (code int, hint string) {
+	var (
+		state   *docker.StateError
+		refused *mounts.RefusedError
+		dump    *criu.DumpError
+		restore *docker.RestoreError
+		checks  *checkError
+	)
+	switch {
+	case errors.As(err, &checks):
+		return checks.code, ""
+	case !parsed:
+		return exitUsage, "checkpointctl --help"
+	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName):
+		return exitUsage, ""
+	case errors.Is(err, errNotRoot):
+		return exitCRIU, "run it with sudo"
+	case errors.Is(err, docker.ErrNoSuchContainer):
+		return exitNoContainer, "docker ps -a shows the containers"
+	case errors.As(err, &state):
+		return exitState, state.Hint
+	case errors.Is(err, metadata.ErrNoCheckpoint):
+		return exitNoCheckpoint, "checkpointctl list shows the checkpoints"
+	case errors.Is(err, metadata.ErrExists):
+		return exitExists, "take another --name, or checkpointctl rm it"
+	case errors.Is(err, metadata.ErrLocked):
+		return exitExists, ""
+	case errors.As(err, &refused):
+		return exitMounts, "unmount it, or add a rule under mounts.rules in the configuration"
+	case errors.Is(err, docker.ErrUnreachable):
+		return exitDocker, "is dockerd running, and are you root or in group docker?"
+	case errors.Is(err, docker.ErrNotSetUp):
+		return exitDocker, `set "experimental": true in /etc/docker/daemon.json and restart dockerd`
+	case errors.Is(err, criu.ErrNoCRIU), errors.Is(err, criu.ErrTooOld):
+		return exitCRIU, "checkpointctl check tells what is missing"
+	case errors.Is(err, metadata.ErrDamaged):
+		return exitDamaged, "another checkpoint of the container may be whole: checkpointctl list"
+	case errors.As(err, &dump):
+		return exitDump, ""
+	case errors.As(err, &restore), errors.Is(err, checkpoint.ErrIncompatible):
+		return exitRestore, ""
+	case errors.Is(err, context.Canceled):
+		return exitInterrupted, ""
+	default:
+		return exitOther, ""
+	}
+}
+
+// report prints the error, an excerpt of CRIU's log if there is one, and the
+// hint; with --json as one object.
+func report(d *deps, err error, code int, hint string) {
+	excerpt := excerptOf(err)
+	if excerpt.Hint != "" {
+		hint = excerpt.Hint
+	}
+	if d.json {
+		_ = json.NewEncoder(d.errOut).Encode(struct {
+			Error string   `json:"error"`
+			Code  int      `json:"code"`
+			Hint  string   `json:"hint"`
+			Log   []string `json:"log,omitempty"`
+		}{err.Error(), code, hint, excerpt.Lines})
+		return
+	}
+	for _, line := range excerpt.Lines {
+		fmt.Fprintf(d.errOut, "  %s\n", line)
+	}
+	fmt.Fprintf(d.errOut, "checkpointctl: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	if hint != "" {
+		fmt.Fprintf(d.errOut, "checkpointctl: hint: %s\n", hint)
+	}
+}
+
+func excerptOf(err error) criu.Excerpt {
+	var (
+		dump    *criu.DumpError
+		restore *docker.RestoreError
+	)
+	switch {
+	case errors.As(err, &dump):
+		e, _ := criu.FirstError(strings.NewReader(dump.Log))
+		return e
+	case errors.As(err, &restore):
+		e, _ := criu.FirstError(strings.NewReader(string(restore.Log)))
+		return e
+	}
+	return criu.Excerpt{}
+}
+
+// readExcerpt is the excerpt of a log in the store.
+func readExcerpt(path string) (criu.Excerpt, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return criu.Excerpt{}, err
+	}
+	defer f.Close()
+	return criu.FirstError(f)
+}

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+)
+
+type logsOptions struct{ errors, restore, follow bool }
+
+func newLogsCmd(d *deps) *cobra.Command {
+	var o logsOptions
+	cmd := &cobra.Command{
+		Use:   "logs CONTAINER [CHECKPOINT]",
+		Short: "Show CRIU's log of a checkpoint",
+		Long: `Show CRIU's log of a dump, or of the last restore with --restore, by default the
+newest one of the container, failed ones included. No container is touched.
+` + exitHelp,
+		Example:           "  checkpointctl logs myapp --errors",
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: d.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runLogs(cmd.Context(), d, args[0], optional(args, 1), o)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVar(&o.errors, "errors", false, "only the first error, the lines before it and what it usually means")
+	f.BoolVar(&o.restore, "restore", false, "the log of the last restore")
+	f.BoolVarP(&o.follow, "follow", "f", false, "go on while the dump runs")
+	return cmd
+}
+
+func runLogs(ctx context.Context, d *deps, ref, name string, o logsOptions) error {
+	container, err := d.storedName(ctx, ref)
+	if err != nil {
+		return err
+	}
+	file := criu.LogFile
+	if o.restore {
+		file = docker.RestoreLog
+	}
+	path, err := d.store().Log(container, name, file)
+	if err != nil {
+		return err
+	}
+	if o.errors {
+		e, err := readExcerpt(path)
+		if err != nil {
+			return err
+		}
+		for _, line := range e.Lines {
+			fmt.Fprintln(d.out, line)
+		}
+		if e.Hint != "" {
+			fmt.Fprintf(d.errOut, "checkpointctl: hint: %s\n", e.Hint)
+		}
+		return nil
+	}
+	return copyLog(ctx, d.out, path, o.follow)
+}
+
+// copyLog prints a log; to follow it means until its dump is over, when its
+// path vanishes, be it published or discarded.
+func copyLog(ctx context.Context, out io.Writer, path string, follow bool) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		_, statErr := os.Stat(path)
+		if _, err := io.Copy(out, f); err != nil {
+			return err
+		}
+		if !follow || errors.Is(statErr, os.ErrNotExist) || !metadata.InDraft(path) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}

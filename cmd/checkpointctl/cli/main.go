@@ -1,0 +1,38 @@
+// Package cli is the command line of checkpointctl: it resolves what the user
+// named, calls the packages that do the work, and prints.
+package cli
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Version is set by the linker.
+var Version = "devel"
+
+// Main runs the command of os.Args and returns its exit status.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	d := newDeps(stdout, stderr)
+	root := newRootCmd(d)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	if ctx.Err() != nil {
+		report(d, err, exitInterrupted, "")
+		return exitInterrupted
+	}
+	code, hint := classify(err, d.parsed)
+	report(d, err, code, hint)
+	return code
+}

@@ -1,0 +1,31 @@
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/docker/go-units"
+)
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}
+
+// table aligns columns; rows are tab separated.
+func table(w io.Writer, write func(io.Writer)) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	write(tw)
+	return tw.Flush()
+}
+
+func size(bytes int64) string { return units.BytesSize(float64(bytes)) }
+
+func micros(us uint64) string { return (time.Duration(us) * time.Microsecond).String() }
+
+func age(t time.Time) string { return fmt.Sprintf("%s ago", units.HumanDuration(time.Since(t))) }

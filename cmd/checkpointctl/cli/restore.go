@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
+)
+
+func newRestoreCmd(d *deps) *cobra.Command {
+	var tcpClose bool
+	cmd := &cobra.Command{
+		Use:   "restore CONTAINER [CHECKPOINT]",
+		Short: "Bring a stopped container back from a checkpoint",
+		Long: `Start a stopped container from a checkpoint, by default the newest.
+
+Docker itself starts it, so that logs, exec, stop, ports and restart policy go on
+working. Established TCP connections come back if the container gets the same IP
+again; --tcp-close closes them. If the restore fails the container is stopped, as
+before. The checkpoint stays in the store.
+` + exitHelp,
+		Example:           "  checkpointctl restore myapp before-upgrade",
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: d.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runRestore(cmd.Context(), d, args[0], optional(args, 1), tcpClose)
+		},
+	}
+	cmd.Flags().BoolVar(&tcpClose, "tcp-close", false, "close established TCP connections instead of restoring them")
+	d.jsonFlag(cmd)
+	return cmd
+}
+
+func runRestore(ctx context.Context, d *deps, ref, name string, tcpClose bool) error {
+	if err := d.requireRoot(); err != nil {
+		return err
+	}
+	client, err := d.docker()
+	if err != nil {
+		return err
+	}
+	c, err := client.Inspect(ctx, ref)
+	if err != nil {
+		return err
+	}
+	rec, err := d.store().Find(c.Name, name)
+	if err != nil {
+		return err
+	}
+	r := &checkpoint.Restorer{Docker: client, Store: d.store()}
+	if err := r.Restore(ctx, c, rec, tcpClose); err != nil {
+		return err
+	}
+	if d.json {
+		return printJSON(d.out, struct {
+			Container  string `json:"container"`
+			Checkpoint string `json:"checkpoint"`
+			ID         string `json:"id"`
+		}{c.Name, rec.Checkpoint, c.ID})
+	}
+	if c.ID != rec.ID {
+		fmt.Fprintf(d.errOut, "checkpointctl: warning: %s is a newer container than the checkpoint's: files that the old one wrote are not in it\n", c.Name)
+	}
+	_, err = fmt.Fprintf(d.out, "%s/%s\n", c.Name, rec.Checkpoint)
+	return err
+}
+
+func optional(args []string, i int) string {
+	if i < len(args) {
+		return args[i]
+	}
+	return ""
+}

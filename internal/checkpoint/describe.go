@@ -1,0 +1,33 @@
+package checkpoint
+
+import (
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
+)
+
+// Describe is the container as records and inspect show it.
+func Describe(c docker.Container, plan mounts.Plan) metadata.Container {
+	out := metadata.Container{
+		ID: c.ID, Name: c.Name, PID: c.PID, State: c.State, Image: c.Image, ImageDigest: c.ImageDigest,
+		Driver: c.Driver, RootFS: c.RootFS, UpperDir: c.UpperDir, Runtime: c.Runtime, BundlePath: c.BundlePath,
+		CgroupMode: c.CgroupMode, CgroupPath: c.CgroupPath(),
+		Cgroups: []metadata.Cgroup{}, Namespaces: []metadata.Namespace{}, Networks: []metadata.Network{}, Mounts: []metadata.Mount{},
+	}
+	for _, g := range c.Cgroups {
+		out.Cgroups = append(out.Cgroups, metadata.Cgroup(g))
+	}
+	for _, n := range c.Namespaces {
+		out.Namespaces = append(out.Namespaces, metadata.Namespace(n))
+	}
+	for _, n := range c.Networks {
+		out.Networks = append(out.Networks, metadata.Network(n))
+	}
+	for _, i := range plan.Items {
+		out.Mounts = append(out.Mounts, metadata.Mount{
+			Path: i.Mount.Path, FSType: i.Mount.FSType, Root: i.Mount.Root,
+			Action: string(i.Action), Key: i.Key, Value: i.Value, Reason: i.Reason,
+		})
+	}
+	return out
+}

@@ -1,0 +1,87 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+)
+
+// ErrIncompatible is a checkpoint that this container or host cannot take.
+var ErrIncompatible = errors.New("checkpoint does not fit")
+
+type restorer interface {
+	Restore(context.Context, docker.RestoreRequest) ([]byte, error)
+}
+
+// Restorer brings checkpoints back.
+type Restorer struct {
+	Docker restorer
+	Store  metadata.Store
+}
+
+// Restore starts the stopped container from the checkpoint and keeps CRIU's
+// log in it. After an error the container is stopped, as before.
+func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata.Record, tcpClose bool) error {
+	if err := fits(rec, c, thisHost()); err != nil {
+		return err
+	}
+	dir := r.Store.Path(rec.Name, rec.Checkpoint)
+	if err := metadata.CheckSizes(dir, rec); err != nil {
+		return err
+	}
+	unlock, err := r.Store.Lock(rec.Name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	tcp := ""
+	switch {
+	case tcpClose:
+		tcp = "tcp-close"
+	case rec.Options.TCPEstablished && hasTCP(rec):
+		tcp = "tcp-established"
+	}
+	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{ContainerID: c.ID, ImageDir: dir, TCP: tcp})
+	if log != nil {
+		_ = os.WriteFile(filepath.Join(dir, docker.RestoreLog), log, 0o600)
+	}
+	return err
+}
+
+// hasTCP says whether the images hold an established connection: CRIU writes
+// a tcp-stream image for each.
+func hasTCP(rec metadata.Record) bool {
+	return slices.ContainsFunc(rec.Files, func(f metadata.File) bool { return strings.HasPrefix(f.Name, "tcp-stream-") })
+}
+
+// fits returns a *docker.StateError, or ErrIncompatible with the reason.
+func fits(rec metadata.Record, c docker.Container, h host) error {
+	no := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s/%s %s", ErrIncompatible, rec.Name, rec.Checkpoint, fmt.Sprintf(format, args...))
+	}
+	switch {
+	case c.State == "running" || c.State == "paused" || c.State == "restarting":
+		return &docker.StateError{Name: c.Name, Is: "is " + c.State + "; only a stopped one can be restored", Hint: "docker stop " + c.Name}
+	case c.ID != rec.ID && c.ImageDigest != rec.ImageDigest:
+		return no("is of a container of image %s, this one is of %s", rec.ImageDigest, c.ImageDigest)
+	case rec.Architecture != h.architecture:
+		return no("is of architecture %s, this host is %s", rec.Architecture, h.architecture)
+	}
+	var missing []string
+	for _, f := range rec.CPUFeatures {
+		if !slices.Contains(h.cpuFeatures, f) {
+			missing = append(missing, f)
+		}
+	}
+	if missing != nil {
+		return no("was made on a CPU with %s, which this one lacks", strings.Join(missing, " "))
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+// Package config holds the settings of checkpointctl: defaults, a YAML file,
+// the environment and flags, in rising order of precedence.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/pflag"
+	"github.com/spf13/viper"
+)
+
+// DefaultFile is read when it exists and no other is named.
+const DefaultFile = "/etc/checkpointctl/checkpointctl.yaml"
+
+// EnvPrefix begins the name of every environment variable; dots of a key
+// become underscores: CHECKPOINTCTL_CRIU_PATH.
+const EnvPrefix = "CHECKPOINTCTL"
+
+// Config is every setting.
+type Config struct {
+	Dir        string     `mapstructure:"dir"`
+	LogLevel   string     `mapstructure:"log_level"`
+	Docker     Docker     `mapstructure:"docker"`
+	CRIU       CRIU       `mapstructure:"criu"`
+	Checkpoint Checkpoint `mapstructure:"checkpoint"`
+	Mounts     Mounts     `mapstructure:"mounts"`
+}
+
+// Docker is how the daemon is reached.
+type Docker struct {
+	Host    string        `mapstructure:"host"`
+	Timeout time.Duration `mapstructure:"timeout"`
+}
+
+// CRIU is how the binary is found and run.
+type CRIU struct {
+	Path     string        `mapstructure:"path"`
+	Config   string        `mapstructure:"config"`
+	LogLevel int           `mapstructure:"log_level"`
+	Timeout  time.Duration `mapstructure:"timeout"`
+}
+
+// Checkpoint are the options of a dump, named as CRIU's flags.
+type Checkpoint struct {
+	LeaveRunning      bool   `mapstructure:"leave_running"`
+	TCPEstablished    bool   `mapstructure:"tcp_established"`
+	FileLocks         bool   `mapstructure:"file_locks"`
+	ShellJob          bool   `mapstructure:"shell_job"`
+	ExtUnixSk         bool   `mapstructure:"ext_unix_sk"`
+	LinkRemap         bool   `mapstructure:"link_remap"`
+	GhostLimit        string `mapstructure:"ghost_limit"`
+	ManageCgroupsMode string `mapstructure:"manage_cgroups_mode"`
+	NetworkLock       string `mapstructure:"network_lock"`
+}
+
+// Mounts overrides the mount policy.
+type Mounts struct {
+	Rules []Rule `mapstructure:"rules"`
+}
+
+// Rule matches mounts by path pattern and filesystem type.
+type Rule struct {
+	Path   string `mapstructure:"path"`
+	Type   string `mapstructure:"type"`
+	Action string `mapstructure:"action"`
+}
+
+// Defaults returns every key with its default.
+func Defaults() map[string]any {
+	return map[string]any{
+		"dir": "/var/lib/checkpointctl", "log_level": "warning",
+		"docker.host": "", "docker.timeout": "30s",
+		"criu.path": "criu", "criu.config": "", "criu.log_level": 4, "criu.timeout": "0s",
+		"checkpoint.leave_running": true, "checkpoint.tcp_established": true, "checkpoint.file_locks": true,
+		"checkpoint.shell_job": false, "checkpoint.ext_unix_sk": false, "checkpoint.link_remap": false,
+		"checkpoint.ghost_limit": "1MiB", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "iptables",
+		"mounts.rules": []any{},
+	}
+}
+
+// ErrInvalid is a file, variable or flag that cannot be used.
+var ErrInvalid = errors.New("invalid configuration")
+
+// Load reads file, or DefaultFile if it exists, the environment, and the
+// flags given by key. Every error is ErrInvalid.
+func Load(file string, flags map[string]*pflag.Flag) (Config, error) {
+	v := viper.New()
+	for key, value := range Defaults() {
+		v.SetDefault(key, value)
+	}
+	v.SetEnvPrefix(EnvPrefix)
+	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
+	v.AutomaticEnv()
+	for key, f := range flags {
+		if err := v.BindPFlag(key, f); err != nil {
+			return Config{}, fmt.Errorf("%w: --%s: %w", ErrInvalid, f.Name, err)
+		}
+	}
+	if file == "" {
+		if _, err := os.Stat(DefaultFile); err == nil {
+			file = DefaultFile
+		}
+	}
+	if file != "" {
+		v.SetConfigFile(file)
+		v.SetConfigType("yaml")
+		if err := v.ReadInConfig(); err != nil {
+			return Config{}, fmt.Errorf("%w: %s: %w", ErrInvalid, file, err)
+		}
+	}
+	var c Config
+	// A misspelt key must not be silently without effect.
+	if err := v.UnmarshalExact(&c); err != nil {
+		return Config{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return c, c.Validate()
+}
+
+// Validate says which value is out of range.
+func (c Config) Validate() error {
+	var errs []error
+	oneOf := func(key, value string, allowed ...string) {
+		if !slices.Contains(allowed, value) {
+			errs = append(errs, fmt.Errorf("%w: %s: %q is none of %s", ErrInvalid, key, value, strings.Join(allowed, ", ")))
+		}
+	}
+	if c.Dir == "" {
+		errs = append(errs, fmt.Errorf("%w: dir is empty", ErrInvalid))
+	}
+	if _, err := logrus.ParseLevel(c.LogLevel); err != nil {
+		errs = append(errs, fmt.Errorf("%w: log_level: %w", ErrInvalid, err))
+	}
+	if c.CRIU.LogLevel < 0 || c.CRIU.LogLevel > 4 {
+		errs = append(errs, fmt.Errorf("%w: criu.log_level: %d is not 0 to 4", ErrInvalid, c.CRIU.LogLevel))
+	}
+	if c.Docker.Timeout <= 0 {
+		errs = append(errs, fmt.Errorf("%w: docker.timeout: must be above 0", ErrInvalid))
+	}
+	if _, err := c.Checkpoint.GhostLimitBytes(); err != nil {
+		errs = append(errs, fmt.Errorf("%w: checkpoint.ghost_limit: %w", ErrInvalid, err))
+	}
+	oneOf("checkpoint.manage_cgroups_mode", c.Checkpoint.ManageCgroupsMode, "ignore", "none", "props", "soft", "full", "strict")
+	oneOf("checkpoint.network_lock", c.Checkpoint.NetworkLock, "iptables", "nftables", "skip")
+	for i, r := range c.Mounts.Rules {
+		oneOf(fmt.Sprintf("mounts.rules[%d].action", i), r.Action, "dump", "external", "refuse")
+		if _, err := path.Match(r.Path, ""); err != nil || r.Path == "" && r.Type == "" {
+			errs = append(errs, fmt.Errorf("%w: mounts.rules[%d]: needs a path pattern or a type", ErrInvalid, i))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// GhostLimitBytes is ghost_limit as CRIU takes it.
+func (c Checkpoint) GhostLimitBytes() (uint32, error) {
+	n, err := units.RAMInBytes(c.GhostLimit)
+	if err != nil {
+		return 0, err
+	}
+	if n < 0 || n > 1<<32-1 {
+		return 0, fmt.Errorf("%s does not fit in 32 bits", c.GhostLimit)
+	}
+	return uint32(n), nil
+}

@@ -1,0 +1,188 @@
+// Package criu dumps process trees through go-criu and reads what CRIU leaves
+// behind: logs, statistics, version, features.
+package criu
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	gocriu "github.com/checkpoint-restore/go-criu/v7"
+	"github.com/checkpoint-restore/go-criu/v7/rpc"
+	"github.com/checkpoint-restore/go-criu/v7/stats"
+	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/proto"
+)
+
+// LogFile is CRIU's log of a dump, in the image directory.
+const LogFile = "dump.log"
+
+// Options are named as the CRIU flags they stand for.
+type Options struct {
+	LeaveRunning      bool
+	TCPEstablished    bool
+	FileLocks         bool
+	ShellJob          bool
+	ExtUnixSk         bool
+	LinkRemap         bool
+	GhostLimit        uint32 // bytes
+	ManageCgroupsMode string
+	NetworkLock       string
+	LogLevel          int
+	TimeoutSeconds    uint32
+	ConfigFile        string
+}
+
+// Request is one dump.
+type Request struct {
+	PID      int
+	Root     string            // the container's root filesystem on the host
+	ImageDir string            // exists, empty
+	External map[string]string // CRIU ext-mount key to value
+	// ExternalNS are namespaces that belong to somebody else, as CRIU writes
+	// them: net[INODE]:extRootNetNS.
+	ExternalNS []string
+	EmptyNetNS bool // the network namespace's content is made again by Docker
+	Options    Options
+}
+
+// Stats are CRIU's own figures, from stats-dump.
+type Stats struct {
+	FreezingUS   uint64
+	FrozenUS     uint64
+	MemDumpUS    uint64
+	MemWriteUS   uint64
+	PagesScanned uint64
+	PagesSkipped uint64
+	PagesWritten uint64
+}
+
+// DumpError is a dump that CRIU refused or could not finish. CRIU has resumed
+// the tasks by then.
+type DumpError struct {
+	Err error
+	Log string // CRIU's log, since the image directory goes
+}
+
+func (e *DumpError) Error() string { return fmt.Sprintf("criu dump failed: %v", e.Err) }
+func (e *DumpError) Unwrap() error { return e.Err }
+
+// Dumper dumps through one CRIU binary.
+type Dumper struct {
+	Path string // of the binary, or its name on the PATH
+}
+
+var cgroupModes = map[string]rpc.CriuCgMode{
+	"ignore": rpc.CriuCgMode_IGNORE, "none": rpc.CriuCgMode_CG_NONE, "props": rpc.CriuCgMode_PROPS,
+	"soft": rpc.CriuCgMode_SOFT, "full": rpc.CriuCgMode_FULL, "strict": rpc.CriuCgMode_STRICT,
+}
+
+var networkLocks = map[string]rpc.CriuNetworkLockMethod{
+	"iptables": rpc.CriuNetworkLockMethod_IPTABLES, "nftables": rpc.CriuNetworkLockMethod_NFTABLES,
+	"skip": rpc.CriuNetworkLockMethod_SKIP,
+}
+
+// Dump writes req's tasks into req.ImageDir and returns CRIU's figures. The
+// tasks run on afterwards, unless the dump succeeded with LeaveRunning off:
+// then CRIU has killed them. A failure of CRIU is a *DumpError.
+func (d *Dumper) Dump(ctx context.Context, req Request) (Stats, error) {
+	opts, closeDir, err := rpcOptions(req)
+	if err != nil {
+		return Stats{}, err
+	}
+	defer closeDir()
+	c := gocriu.MakeCriu()
+	c.SetCriuPath(d.Path)
+	if err := ctx.Err(); err != nil {
+		return Stats{}, err
+	}
+	// CRIU resumes the tasks when it is told to stop by a failed notification,
+	// never by a kill: a killed CRIU can leave its parasite in a task.
+	if err := c.Dump(opts, &notify{ctx: ctx}); err != nil {
+		if ctx.Err() != nil {
+			return Stats{}, fmt.Errorf("dump interrupted: %w", ctx.Err())
+		}
+		log, _ := os.ReadFile(filepath.Join(req.ImageDir, LogFile))
+		return Stats{}, &DumpError{Err: err, Log: string(log)}
+	}
+	return readStats(req.ImageDir)
+}
+
+func rpcOptions(req Request) (*rpc.CriuOpts, func(), error) {
+	o := req.Options
+	mode, ok := cgroupModes[o.ManageCgroupsMode]
+	if !ok {
+		return nil, nil, fmt.Errorf("unknown manage-cgroups-mode %q", o.ManageCgroupsMode)
+	}
+	lock, ok := networkLocks[o.NetworkLock]
+	if !ok {
+		return nil, nil, fmt.Errorf("unknown network-lock %q", o.NetworkLock)
+	}
+	dir, err := os.Open(req.ImageDir)
+	if err != nil {
+		return nil, nil, err
+	}
+	opts := &rpc.CriuOpts{
+		ImagesDirFd:       proto.Int32(int32(dir.Fd())),
+		Pid:               proto.Int32(int32(req.PID)),
+		Root:              proto.String(req.Root),
+		LogFile:           proto.String(LogFile),
+		LogLevel:          proto.Int32(int32(o.LogLevel)),
+		NotifyScripts:     proto.Bool(true),
+		LeaveRunning:      proto.Bool(o.LeaveRunning),
+		TcpEstablished:    proto.Bool(o.TCPEstablished),
+		FileLocks:         proto.Bool(o.FileLocks),
+		ShellJob:          proto.Bool(o.ShellJob),
+		ExtUnixSk:         proto.Bool(o.ExtUnixSk),
+		LinkRemap:         proto.Bool(o.LinkRemap),
+		OrphanPtsMaster:   proto.Bool(true),
+		ManageCgroups:     proto.Bool(true), // older CRIU reads this one only
+		ManageCgroupsMode: &mode,
+		NetworkLock:       &lock,
+		External:          req.ExternalNS,
+	}
+	if o.GhostLimit > 0 {
+		opts.GhostLimit = proto.Uint32(o.GhostLimit)
+	}
+	if o.TimeoutSeconds > 0 {
+		opts.Timeout = proto.Uint32(o.TimeoutSeconds)
+	}
+	if o.ConfigFile != "" {
+		opts.ConfigFile = proto.String(o.ConfigFile)
+	}
+	if req.EmptyNetNS {
+		opts.EmptyNs = proto.Uint32(unix.CLONE_NEWNET)
+	}
+	for k, v := range req.External {
+		opts.ExtMnt = append(opts.ExtMnt, &rpc.ExtMountMap{Key: proto.String(k), Val: proto.String(v)})
+	}
+	return opts, func() { _ = dir.Close() }, nil
+}
+
+// notify lets an interrupt end a dump while CRIU can still undo it.
+type notify struct {
+	gocriu.NoNotify
+	ctx context.Context
+}
+
+func (n *notify) PreDump() error     { return n.ctx.Err() }
+func (n *notify) NetworkLock() error { return n.ctx.Err() }
+func (n *notify) PostDump() error    { return n.ctx.Err() }
+
+func readStats(dir string) (Stats, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return Stats{}, err
+	}
+	defer f.Close()
+	s, err := stats.CriuGetDumpStats(f)
+	if err != nil {
+		return Stats{}, fmt.Errorf("reading stats-dump: %w", err)
+	}
+	return Stats{
+		FreezingUS: uint64(s.GetFreezingTime()), FrozenUS: uint64(s.GetFrozenTime()),
+		MemDumpUS: uint64(s.GetMemdumpTime()), MemWriteUS: uint64(s.GetMemwriteTime()),
+		PagesScanned: s.GetPagesScanned(), PagesSkipped: s.GetPagesSkippedParent(), PagesWritten: s.GetPagesWritten(),
+	}, nil
+}

@@ -1,0 +1,59 @@
+package criu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+
+	gocriu "github.com/checkpoint-restore/go-criu/v7"
+)
+
+// Errors of a CRIU that cannot be used.
+var (
+	ErrNoCRIU = errors.New("criu is not usable")
+	ErrTooOld = errors.New("criu is too old")
+)
+
+// MinVersion is the oldest CRIU taken: Debian 12's. It knows network-lock and
+// every option used here.
+const MinVersion = 31700
+
+// Version is major*10000 + minor*100 + sublevel.
+type Version int
+
+func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v/10000, v/100%100, v%100) }
+
+// Version asks the binary. Errors are ErrNoCRIU and ErrTooOld.
+func (d *Dumper) Version() (Version, error) {
+	c := gocriu.MakeCriu()
+	c.SetCriuPath(d.Path)
+	n, err := c.GetCriuVersion()
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", ErrNoCRIU, d.Path, err)
+	}
+	if n < MinVersion {
+		return Version(n), fmt.Errorf("%w: %s is %s, need %s", ErrTooOld, d.Path, Version(n), Version(MinVersion))
+	}
+	return Version(n), nil
+}
+
+// Check runs `criu check`, for one feature unless it is empty, and returns
+// what CRIU says against it. go-criu's FeatureCheck (v7.2.0) hands back the
+// request instead of CRIU's answer.
+func (d *Dumper) Check(ctx context.Context, feature string) error {
+	args := []string{"check"}
+	if feature != "" {
+		args = append(args, "--feature", feature)
+	}
+	out, err := exec.CommandContext(ctx, d.Path, args...).CombinedOutput()
+	if err == nil {
+		return nil
+	}
+	if text := strings.TrimSpace(string(out)); text != "" {
+		lines := strings.Split(text, "\n")
+		return errors.New(lines[len(lines)-1])
+	}
+	return err
+}

@@ -1,0 +1,124 @@
+// Package docker reads what Docker and /proc know of a container, and lets
+// Docker start a container from a checkpoint.
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+)
+
+// Errors that callers tell apart.
+var (
+	ErrUnreachable     = errors.New("docker is not reachable")
+	ErrNoSuchContainer = errors.New("no such container")
+	ErrNotSetUp        = errors.New("docker is not set up for checkpoints")
+)
+
+// StateError is a container in a state in which the wanted is impossible.
+type StateError struct{ Name, Is, Hint string }
+
+func (e *StateError) Error() string { return fmt.Sprintf("container %s %s", e.Name, e.Is) }
+
+// Client talks to one Docker daemon.
+type Client struct {
+	api     *client.Client
+	timeout time.Duration // of a question; starting a container has none
+}
+
+// New connects to host, or where DOCKER_HOST and Docker's default say. It
+// does not talk to the daemon yet.
+func New(host string, timeout time.Duration) (*Client, error) {
+	opts := []client.Opt{client.FromEnv, client.WithAPIVersionNegotiation()}
+	if host != "" {
+		opts = append(opts, client.WithHost(host))
+	}
+	api, err := client.NewClientWithOpts(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+	}
+	if strings.HasPrefix(api.DaemonHost(), "tcp:") {
+		return nil, fmt.Errorf("%w: %s: CRIU must run on the daemon's own machine", ErrNotSetUp, api.DaemonHost())
+	}
+	return &Client{api: api, timeout: timeout}, nil
+}
+
+func (c *Client) inspect(ctx context.Context, ref string) (container.InspectResponse, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	r, err := c.api.ContainerInspect(ctx, ref)
+	return r, translate(ref, err)
+}
+
+func translate(ref string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case client.IsErrNotFound(err):
+		return fmt.Errorf("%w: %s", ErrNoSuchContainer, ref)
+	case client.IsErrConnectionFailed(err), errors.Is(err, os.ErrPermission), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	default:
+		return err
+	}
+}
+
+// Daemon is what the daemon says of itself.
+type Daemon struct {
+	Version, Runc, RootDir, Driver, CgroupVersion, DefaultRuntime string
+	Experimental                                                  bool
+}
+
+// Daemon asks the daemon. ErrUnreachable is the error to expect.
+func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	i, err := c.api.Info(ctx)
+	if err != nil {
+		return Daemon{}, translate("", err)
+	}
+	d := Daemon{
+		Version: i.ServerVersion, RootDir: i.DockerRootDir, Driver: i.Driver,
+		CgroupVersion: i.CgroupVersion, DefaultRuntime: i.DefaultRuntime, Experimental: i.ExperimentalBuild,
+	}
+	v, err := c.api.ServerVersion(ctx)
+	for _, p := range v.Components {
+		if p.Name == "runc" {
+			d.Runc = p.Version
+		}
+	}
+	return d, translate("", err)
+}
+
+// Names returns the names of all containers, running or not.
+func (c *Client) Names(ctx context.Context) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	list, err := c.api.ContainerList(ctx, container.ListOptions{All: true})
+	if err != nil {
+		return nil, translate("", err)
+	}
+	var names []string
+	for _, s := range list {
+		if len(s.Names) > 0 {
+			names = append(names, strings.TrimPrefix(s.Names[0], "/"))
+		}
+	}
+	return names, nil
+}
+
+// RestoreBroken says whether a Docker version cannot start a checkpoint of a
+// container with a network namespace of its own: it sets the namespace up by
+// the pid of a task that is not there yet (https://github.com/moby/moby/issues/50750).
+func RestoreBroken(version string) bool {
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n >= 28 || version == "26.0.0"
+}

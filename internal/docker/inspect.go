@@ -1,0 +1,142 @@
+package docker
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	securejoin "github.com/cyphar/filepath-securejoin"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
+
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
+)
+
+// Container is what Docker and /proc say of a container. What comes from
+// /proc is empty when it does not run.
+type Container struct {
+	ID, Name, State    string
+	PID                int
+	Image, ImageDigest string
+	Driver             string
+	RootFS             string // merged root filesystem on the host
+	UpperDir           string // its writable layer
+	Runtime            string
+	BundlePath         string // empty if found nowhere
+	AutoRemove, TTY    bool
+	RestartPolicy      string
+	PIDMode            string
+	NetworkMode        string
+	CgroupMode         string // v1, hybrid or v2
+	Cgroups            []Cgroup
+	Namespaces         []Namespace
+	Networks           []Network
+	Mounts             []mounts.Mount
+	MountFacts         mounts.Facts
+}
+
+// Cgroup is one line of /proc/PID/cgroup.
+type Cgroup struct{ Controllers, Path string }
+
+// Namespace is one link of /proc/PID/ns.
+type Namespace struct {
+	Type       string
+	Inode      uint64
+	SharedWith string // host, container:ID, or empty
+}
+
+// Network is an attachment to a Docker network.
+type Network struct{ Name, IP, IPv6, MAC string }
+
+// Inspect resolves a name, an ID or a unique ID prefix. It returns
+// ErrNoSuchContainer or ErrUnreachable. The container is not touched.
+func (c *Client) Inspect(ctx context.Context, ref string) (Container, error) {
+	r, err := c.inspect(ctx, ref)
+	if err != nil {
+		return Container{}, err
+	}
+	out := Container{
+		ID: r.ID, Name: strings.TrimPrefix(r.Name, "/"), State: r.State.Status, PID: r.State.Pid,
+		Image: r.Config.Image, ImageDigest: r.Image,
+		Driver: r.GraphDriver.Name, RootFS: r.GraphDriver.Data["MergedDir"], UpperDir: r.GraphDriver.Data["UpperDir"],
+		Runtime: r.HostConfig.Runtime, AutoRemove: r.HostConfig.AutoRemove, TTY: r.Config.Tty,
+		RestartPolicy: string(r.HostConfig.RestartPolicy.Name),
+		PIDMode:       string(r.HostConfig.PidMode), NetworkMode: string(r.HostConfig.NetworkMode),
+	}
+	for name, n := range r.NetworkSettings.Networks {
+		out.Networks = append(out.Networks, Network{Name: name, IP: n.IPAddress, IPv6: n.GlobalIPv6Address, MAC: n.MacAddress})
+	}
+	slices.SortFunc(out.Networks, func(a, b Network) int { return strings.Compare(a.Name, b.Name) })
+	if out.PID == 0 {
+		return out, nil
+	}
+	var spec spec
+	out.BundlePath, spec = findBundle(out.ID)
+	if out.RootFS == "" {
+		out.RootFS = spec.Root.Path // containerd's image store has no graph driver
+	}
+	out.MountFacts = mountFacts(r, spec, out.RootFS)
+	if err := out.readProc(); err != nil {
+		return Container{}, fmt.Errorf("container %s: %w", out.Name, err)
+	}
+	return out, nil
+}
+
+// mountFacts joins Docker's mount list with the OCI config's.
+func mountFacts(r container.InspectResponse, s spec, rootfs string) mounts.Facts {
+	f := mounts.Facts{Binds: map[string]bool{}, Own: map[string]bool{}}
+	add := func(set map[string]bool, dest string) {
+		set[inRoot(rootfs, dest)] = true
+	}
+	for _, m := range r.Mounts {
+		if m.Type != mount.TypeTmpfs {
+			add(f.Binds, m.Destination)
+		}
+	}
+	for path, dest := range map[string]string{
+		r.ResolvConfPath: "/etc/resolv.conf", r.HostnamePath: "/etc/hostname", r.HostsPath: "/etc/hosts",
+	} {
+		if path != "" {
+			add(f.Binds, dest)
+		}
+	}
+	for _, m := range s.Mounts {
+		if m.isBind() {
+			add(f.Binds, m.Destination)
+		} else {
+			add(f.Own, m.Destination)
+		}
+	}
+	return f
+}
+
+// inRoot resolves symbolic links as runc does when it mounts.
+func inRoot(rootfs, dest string) string {
+	full, err := securejoin.SecureJoin(rootfs, dest)
+	if rootfs == "" || err != nil {
+		return filepath.Clean(dest)
+	}
+	return filepath.Join("/", strings.TrimPrefix(full, rootfs))
+}
+
+// CgroupPath is the cgroup to show: v2's, or on v1 the freezer's.
+func (c Container) CgroupPath() string {
+	for _, g := range c.Cgroups {
+		if c.CgroupMode == "v2" || slices.Contains(strings.Split(g.Controllers, ","), "freezer") {
+			return g.Path
+		}
+	}
+	return ""
+}
+
+// Namespace returns the namespace of a type (net, pid, ...).
+func (c Container) Namespace(kind string) Namespace {
+	for _, n := range c.Namespaces {
+		if n.Type == kind {
+			return n
+		}
+	}
+	return Namespace{}
+}

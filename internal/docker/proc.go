@@ -1,0 +1,129 @@
+package docker
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
+)
+
+// readProc fills in what /proc knows.
+func (c *Container) readProc() error {
+	proc := filepath.Join("/proc", strconv.Itoa(c.PID))
+	f, err := os.Open(filepath.Join(proc, "mountinfo"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if c.Mounts, err = mounts.Parse(f); err != nil {
+		return err
+	}
+	data, err := os.ReadFile(filepath.Join(proc, "cgroup"))
+	if err != nil {
+		return err
+	}
+	c.Cgroups, c.CgroupMode = parseCgroup(string(data))
+	c.Namespaces, err = readNamespaces(proc, c.BundlePath)
+	return err
+}
+
+// parseCgroup reads /proc/PID/cgroup, see cgroups(7).
+func parseCgroup(text string) ([]Cgroup, string) {
+	var list []Cgroup
+	v1, v2 := false, false
+	for line := range strings.Lines(text) {
+		parts := strings.SplitN(strings.TrimRight(line, "\n"), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		if parts[0] == "0" && parts[1] == "" {
+			v2 = true
+		} else {
+			v1 = true
+		}
+		list = append(list, Cgroup{Controllers: parts[1], Path: parts[2]})
+	}
+	switch {
+	case v1 && v2:
+		return list, "hybrid"
+	case v2:
+		return list, "v2"
+	default:
+		return list, "v1"
+	}
+}
+
+// readNamespaces compares with the host's, and with those of the containers
+// whose bundles lie beside this one's.
+func readNamespaces(proc, bundle string) ([]Namespace, error) {
+	own, err := namespaceInodes(proc)
+	if err != nil {
+		return nil, err
+	}
+	host, err := namespaceInodes("/proc/self")
+	if err != nil {
+		return nil, err
+	}
+	sharers := map[string]string{}
+	if bundle != "" {
+		sharers = otherContainers(bundle)
+	}
+	var list []Namespace
+	for _, kind := range [...]string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"} {
+		link, ok := own[kind]
+		if !ok {
+			continue
+		}
+		n := Namespace{Type: kind}
+		if _, err := fmt.Sscanf(link, kind+":[%d]", &n.Inode); err != nil {
+			return nil, fmt.Errorf("namespace link %q: %w", link, err)
+		}
+		if host[kind] == link {
+			n.SharedWith = "host"
+		} else if id := sharers[link]; id != "" {
+			n.SharedWith = "container:" + id
+		}
+		list = append(list, n)
+	}
+	return list, nil
+}
+
+func namespaceInodes(proc string) (map[string]string, error) {
+	entries, err := os.ReadDir(filepath.Join(proc, "ns"))
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]string{}
+	for _, e := range entries {
+		if link, err := os.Readlink(filepath.Join(proc, "ns", e.Name())); err == nil {
+			out[e.Name()] = link
+		}
+	}
+	return out, nil
+}
+
+// otherContainers maps namespace links to the ID of another container.
+func otherContainers(bundle string) map[string]string {
+	out := map[string]string{}
+	entries, _ := os.ReadDir(filepath.Dir(bundle))
+	for _, e := range entries {
+		if e.Name() == filepath.Base(bundle) {
+			continue
+		}
+		pid, err := os.ReadFile(filepath.Join(filepath.Dir(bundle), e.Name(), "init.pid"))
+		if err != nil {
+			continue
+		}
+		links, err := namespaceInodes(filepath.Join("/proc", strings.TrimSpace(string(pid))))
+		if err != nil {
+			continue // gone meanwhile
+		}
+		for _, link := range links {
+			out[link] = e.Name()
+		}
+	}
+	return out
+}

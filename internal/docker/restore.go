@@ -1,0 +1,198 @@
+package docker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+)
+
+// RestoreLog is the name runc gives to CRIU's log of a restore.
+const RestoreLog = "restore.log"
+
+// RestoreRequest asks Docker to start a stopped container from images.
+type RestoreRequest struct {
+	ContainerID string
+	ImageDir    string // as checkpointctl keeps it
+	// TCP is tcp-established, tcp-close or empty: how CRIU treats the
+	// connections in the images. Docker has no word for it, see withRuncConf.
+	TCP string
+}
+
+// RestoreError is a start that Docker or CRIU refused. The container is
+// stopped, as before.
+type RestoreError struct {
+	Err error
+	Log []byte // of CRIU; nil when it did not come to that
+}
+
+func (e *RestoreError) Error() string { return fmt.Sprintf("restore failed: %v", e.Err) }
+func (e *RestoreError) Unwrap() error { return e.Err }
+
+// Restore starts the container from the images through Docker, so that Docker
+// knows it as running, and returns CRIU's log. Docker takes checkpoints from
+// its own directory only; nothing stays behind there. Docker would copy the
+// pages twice, so it first gets links to them, and copies if that fails.
+// Errors: ErrUnreachable, ErrNotSetUp, *RestoreError.
+func (c *Client) Restore(ctx context.Context, req RestoreRequest) ([]byte, error) {
+	d, err := c.Daemon(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !d.Experimental {
+		return nil, fmt.Errorf("%w: the daemon's experimental setting is off", ErrNotSetUp)
+	}
+	dir := filepath.Join(d.RootDir, "containers", req.ContainerID, "checkpoints")
+	var log []byte
+	for _, place := range [...]placer{link, copyFile} {
+		log, err = c.restoreFrom(ctx, dir, req, place)
+		if err == nil || !pagesUnreachable(log) || ctx.Err() != nil {
+			break
+		}
+	}
+	if err != nil {
+		return log, &RestoreError{Err: err, Log: log}
+	}
+	return log, nil
+}
+
+// pagesUnreachable says whether a restore failed in a way that full copies
+// may mend: before CRIU ran, or when it opened the pages.
+func pagesUnreachable(log []byte) bool {
+	return len(log) == 0 || strings.Contains(string(log), "Can't open file pages-") ||
+		strings.Contains(string(log), "Can't open pages-")
+}
+
+func (c *Client) restoreFrom(ctx context.Context, checkpoints string, req RestoreRequest, place placer) ([]byte, error) {
+	name := "checkpointctl-" + strings.ToLower(rand.Text()[:12])
+	dir := filepath.Join(checkpoints, name)
+	_, statErr := os.Stat(checkpoints)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	defer func() {
+		_ = os.RemoveAll(dir)
+		if errors.Is(statErr, os.ErrNotExist) {
+			_ = os.Remove(checkpoints)
+		}
+	}()
+	if err := stage(req.ImageDir, dir, place); err != nil {
+		return nil, err
+	}
+	log := catchLog(req.ContainerID)
+	start := func() error {
+		// An interrupt must not leave the daemon half way: it would go on without us.
+		return c.api.ContainerStart(context.WithoutCancel(ctx), req.ContainerID, container.StartOptions{CheckpointID: name})
+	}
+	var err error
+	if req.TCP == "" {
+		err = start()
+	} else {
+		err = withRuncConf([]string{req.TCP}, start)
+	}
+	return log(), err
+}
+
+// A placer makes the file or a stand-in for it.
+type placer func(src, dst string) error
+
+// stage fills dir with the images: pages by place, the rest copied.
+func stage(images, dir string, place placer) error {
+	entries, err := os.ReadDir(images)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		put := copyFile
+		switch {
+		case !e.Type().IsRegular():
+			continue
+		case strings.HasPrefix(e.Name(), "pages-"):
+			put = place
+		case !strings.HasSuffix(e.Name(), ".img") && e.Name() != "descriptors.json":
+			continue
+		}
+		if err := put(filepath.Join(images, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// link makes a symbolic link that climbs past the root before it goes down:
+// Docker unpacks the images at a depth unknown here, and CRIU opens an
+// absolute link inside the container's root.
+func link(src, dst string) error {
+	abs, err := filepath.EvalSymlinks(src)
+	if err != nil {
+		return err
+	}
+	if abs, err = filepath.Abs(abs); err != nil {
+		return err
+	}
+	return os.Symlink(strings.Repeat("../", 24)+strings.TrimPrefix(abs, "/"), dst)
+}
+
+func copyFile(src, dst string) error {
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
+}
+
+// catchLog opens restore.log as soon as it appears, since containerd removes
+// it with its directory when the restore fails. The function returned ends
+// the watch and returns the log.
+func catchLog(id string) func() []byte {
+	stop := make(chan struct{})
+	found := make(chan *os.File, 1)
+	go func() {
+		for {
+			if f := openLog(id); f != nil {
+				found <- f
+				return
+			}
+			select {
+			case <-stop:
+				found <- openLog(id)
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+		}
+	}()
+	return func() []byte {
+		close(stop)
+		f := <-found
+		if f == nil {
+			return nil
+		}
+		defer f.Close()
+		data, _ := io.ReadAll(f)
+		return data
+	}
+}
+
+func openLog(id string) *os.File {
+	for _, root := range bundleRoots {
+		for _, sub := range [...]string{"", "criu-work"} {
+			if f, err := os.Open(filepath.Join(root, id, "work", sub, RestoreLog)); err == nil {
+				return f
+			}
+		}
+	}
+	return nil
+}

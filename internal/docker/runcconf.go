@@ -1,0 +1,80 @@
+package docker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gofrs/flock"
+	"github.com/natefinch/atomic"
+)
+
+// runc hands this file to CRIU, which prefers it to what runc says:
+// https://github.com/opencontainers/runc/blob/main/docs/checkpoint-restore.md
+const runcConf = "/etc/criu/runc.conf"
+
+const (
+	confBegin = "# checkpointctl: begin, removed after the restore\n"
+	confEnd   = "# checkpointctl: end\n"
+)
+
+// withRuncConf runs f while the host's CRIU configuration for runc has the
+// lines, and puts it back after. One process at a time does so; what a killed
+// one left is removed by the next.
+func withRuncConf(lines []string, f func() error) error {
+	dir := filepath.Dir(runcConf)
+	_, dirErr := os.Stat(dir)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	l := flock.New("/run/checkpointctl-runc.conf.lock")
+	if err := l.Lock(); err != nil {
+		return err
+	}
+	defer func() { _ = l.Unlock() }()
+	old, err := os.ReadFile(runcConf)
+	absent := errors.Is(err, os.ErrNotExist)
+	if err != nil && !absent {
+		return err
+	}
+	clean := stripBlock(string(old))
+	if clean == "" && len(old) > 0 {
+		absent = true // made by one that was killed
+	}
+	block := confBegin + strings.Join(lines, "\n") + "\n" + confEnd
+	if err := atomic.WriteFile(runcConf, strings.NewReader(joinLines(clean, block))); err != nil {
+		return err
+	}
+	runErr := f()
+	if absent {
+		err = os.Remove(runcConf)
+		if errors.Is(dirErr, os.ErrNotExist) {
+			_ = os.Remove(dir)
+		}
+	} else {
+		err = atomic.WriteFile(runcConf, strings.NewReader(clean))
+	}
+	if err != nil {
+		err = fmt.Errorf("putting back %s: %w", runcConf, err)
+	}
+	return errors.Join(runErr, err)
+}
+
+// joinLines appends block on a line of its own.
+func joinLines(text, block string) string {
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	return text + block
+}
+
+func stripBlock(text string) string {
+	head, rest, ok := strings.Cut(text, confBegin)
+	if !ok {
+		return text
+	}
+	_, tail, _ := strings.Cut(rest, confEnd)
+	return head + tail
+}

@@ -1,0 +1,38 @@
+// Package mounts decides, from a container's real mount table, what CRIU does
+// with each mount. It is pure: nothing here touches the system.
+package mounts
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/moby/sys/mountinfo"
+)
+
+// Mount is one line of /proc/PID/mountinfo, see proc_pid_mountinfo(5). Paths
+// are as the container sees them.
+type Mount struct {
+	ID      int
+	Parent  int
+	Root    string
+	Path    string
+	FSType  string
+	Source  string
+	Options string
+}
+
+// Parse reads a mountinfo table. Octal escapes in paths are undone.
+func Parse(r io.Reader) ([]Mount, error) {
+	infos, err := mountinfo.GetMountsFromReader(r, nil)
+	if err != nil {
+		return nil, fmt.Errorf("parsing mountinfo: %w", err)
+	}
+	list := make([]Mount, 0, len(infos))
+	for _, i := range infos {
+		list = append(list, Mount{
+			ID: i.ID, Parent: i.Parent, Root: i.Root, Path: i.Mountpoint,
+			FSType: i.FSType, Source: i.Source, Options: i.Options,
+		})
+	}
+	return list, nil
+}

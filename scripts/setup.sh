@@ -1,0 +1,241 @@
+#!/usr/bin/env bash
+# Installs what checkpointctl needs and this machine lacks: Docker, a CRIU that
+# works on the running kernel, Go. Turns dockerd's experimental setting on
+# (`docker start --checkpoint` needs it), starts the daemon, builds, and
+# runs one checkpoint and restore. Idempotent; asks nothing.
+#
+#   scripts/setup.sh            everything
+#   scripts/setup.sh --no-smoke all but the closing checkpoint and restore
+set -euo pipefail
+
+prefix=/usr/local/lib/checkpointctl
+newer_suite=${CHECKPOINTCTL_SETUP_SUITE:-trixie}
+top=$(cd "$(dirname "$0")/.." && pwd)
+smoke=yes
+case "${1-}" in
+--no-smoke) smoke=no ;;
+'') ;;
+*) echo "usage: $0 [--no-smoke]" >&2; exit 2 ;;
+esac
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { printf 'setup: error: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+[ "$(id -u)" = 0 ] || die "must run as root"
+have apt-get || die "this script knows Debian and Ubuntu only; install Docker, CRIU 4 and Go 1.24 by hand"
+export DEBIAN_FRONTEND=noninteractive
+
+updated=no
+apt_install() {
+	[ "$updated" = yes ] || { say "apt-get update"; apt-get update -qq; updated=yes; }
+	say "installing $*"
+	apt-get install -qq -y --no-install-recommends "$@" >/dev/null
+}
+
+# Packages of a newer suite, unpacked under a private prefix: installing them
+# would upgrade libc and much else. The suite's source is this machine's own,
+# with the suite's name replaced.
+newer_root() { # DIR PACKAGE...
+	local dir=$1 apt codename src list
+	shift
+	codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+	apt=$(mktemp -d)
+	mkdir -p "$apt"/{lists/partial,cache/archives/partial,parts}
+	list=
+	for src in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
+		[ -s "$src" ] || continue
+		case $src in
+		*.sources) list="$apt/newer.sources" ;;
+		*) list="$apt/newer.list" ;;
+		esac
+		# The first stanza or line that names the running suite itself; -updates
+		# and -security may not exist for the newer one.
+		if [ "${src##*.}" = sources ]; then
+			awk -v RS= -v c="$codename" '$0 ~ "Suites:[^\n]*" c && $0 !~ "security" {print; exit}' "$src" |
+				sed -E "s/^Suites:.*/Suites: $newer_suite/; /^#/d" >"$list"
+		else
+			grep -E "^deb +.* $codename +" "$src" | head -n 1 | sed "s/ $codename / $newer_suite /" >"$list"
+		fi
+		[ -s "$list" ] && break
+	done
+	[ -s "$list" ] || die "found no apt source for $codename to derive $newer_suite from"
+	local opts=(-qq -o "Dir::Etc::sourcelist=$list" -o "Dir::Etc::sourceparts=$apt/parts"
+		-o "Dir::State::lists=$apt/lists" -o "Dir::State::status=$apt/status"
+		-o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=root"
+		-o "APT::Install-Recommends=false" -o "Debug::NoLocking=true")
+	: >"$apt/status"
+	case $list in
+	# apt reads deb822 files from the parts directory only.
+	*.sources) mv "$list" "$apt/parts/"; opts+=(-o "Dir::Etc::sourcelist=/dev/null") ;;
+	esac
+	apt-get "${opts[@]}" update
+	apt-get "${opts[@]}" -y --download-only install "$@" >/dev/null
+	rm -rf "$dir.new"
+	mkdir -p "$dir.new"
+	local deb
+	for deb in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$deb" "$dir.new"; done
+	rm -rf "$dir" "$apt"
+	mv "$dir.new" "$dir"
+}
+
+setup_docker() {
+	if ! have dockerd; then
+		apt_install docker.io iptables
+	fi
+	# A docker client may be there without an engine; what the tests use is the API.
+	have docker || apt_install docker.io
+	have iptables || apt_install iptables
+}
+
+# criu_fit says whether a criu works on the running kernel.
+criu_fit() { [ -x "$1" ] && "$1" check >/dev/null 2>&1; }
+
+setup_criu() {
+	local c
+	c=$(command -v criu || true)
+	if [ -n "$c" ] && criu_fit "$c"; then
+		say "criu: $c $("$c" --version | awk '/^Version/{print $2}') works on this kernel"
+		return
+	fi
+	if [ -z "$c" ] && apt-cache policy criu 2>/dev/null | grep -q 'Candidate: [4-9]'; then
+		apt_install criu
+		criu_fit "$(command -v criu)" && return
+	fi
+	say "criu: no fit one for kernel $(uname -r); unpacking $newer_suite's under $prefix"
+	newer_root "$prefix/criu" criu
+	# criu looks in /proc/self/exe for nothing, so the loader of its own libc may
+	# start it. Its plugins directory is a compiled-in path and may be absent.
+	cat >"$prefix/criu.sh" <<'WRAP'
+#!/bin/sh
+r=/usr/local/lib/checkpointctl/criu
+l=$r/usr/lib/x86_64-linux-gnu
+for a in "$r"/usr/lib/*-linux-gnu*; do l=$a; break; done
+for ld in "$r"/lib64/ld-linux-*.so.* "$r"/usr/lib64/ld-linux-*.so.* "$l"/ld-linux-*.so.* "$r"/usr/lib/ld-linux-*.so.*; do
+	[ -e "$ld" ] && exec "$ld" --argv0 criu --library-path "$l" "$r/usr/sbin/criu" "$@"
+done
+echo "criu: no loader under $r" >&2
+exit 127
+WRAP
+	chmod 755 "$prefix/criu.sh"
+	mkdir -p /usr/local/sbin
+	ln -sfn "$prefix/criu.sh" /usr/local/sbin/criu
+	hash -r
+	criu_fit /usr/local/sbin/criu || { /usr/local/sbin/criu check >&2 || true; die "no CRIU works on kernel $(uname -r)"; }
+	say "criu: $(/usr/local/sbin/criu --version | awk '/^Version/{print $2}') installed as /usr/local/sbin/criu"
+}
+
+go_fit() {
+	local v
+	v=$("$1" env GOVERSION 2>/dev/null) || return 1
+	v=${v#go}
+	[ "$(printf '%s\n1.24\n' "$v" | sort -V | head -n 1)" = 1.24 ]
+}
+
+setup_go() {
+	local g
+	for g in "$(command -v go || true)" /usr/local/go/bin/go "$prefix/golang/usr/lib/go-1.24/bin/go"; do
+		if [ -n "$g" ] && go_fit "$g"; then
+			PATH=$(dirname "$g"):$PATH
+			return
+		fi
+	done
+	say "go: none of 1.24 or newer; unpacking $newer_suite's under $prefix"
+	newer_root "$prefix/golang" golang-1.24-go golang-1.24-src
+	# Debian's GOROOT links to /usr/share/go-1.24, which is under the prefix here.
+	for g in "$prefix"/golang/usr/lib/go-1.24/*; do
+		[ -L "$g" ] && case $(readlink "$g") in ../../share/*|/usr/share/*) ln -sfn "../../share/go-1.24/$(basename "$g")" "$g" ;; esac
+	done
+	ln -sfn "$prefix/golang/usr/lib/go-1.24/bin/go" /usr/local/bin/go
+	PATH=$prefix/golang/usr/lib/go-1.24/bin:$PATH
+	go_fit go || die "go does not work"
+}
+
+# Adds "experimental": true to daemon.json and keeps the rest. Says yes on
+# stdout when the file changed.
+enable_experimental() {
+	local f=/etc/docker/daemon.json
+	mkdir -p /etc/docker
+	have python3 || apt_install python3-minimal
+	python3 - "$f" <<'PY'
+import json, os, sys
+path = sys.argv[1]
+try:
+    with open(path) as f:
+        text = f.read()
+    conf = json.loads(text) if text.strip() else {}
+except FileNotFoundError:
+    conf = {}
+except ValueError as e:
+    sys.exit(f"setup: error: {path} is not JSON ({e}); mend it and run this again")
+if conf.get("experimental") is not True:
+    conf["experimental"] = True
+    tmp = path + ".checkpointctl"
+    with open(tmp, "w") as f:
+        json.dump(conf, f, indent=2)
+        f.write("\n")
+    os.replace(tmp, path)
+    print("yes")
+PY
+}
+
+docker_up() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+docker_experimental() { [ "$(docker version --format '{{.Server.Experimental}}' 2>/dev/null)" = true ]; }
+
+start_docker() {
+	local changed
+	changed=$(enable_experimental)
+	[ -z "$changed" ] || say "docker: experimental turned on in /etc/docker/daemon.json"
+	if docker_up && docker_experimental; then
+		say "docker: $(docker version --format '{{.Server.Version}}') is running"
+		return
+	fi
+	if [ -d /run/systemd/system ]; then
+		say "docker: (re)starting by systemd"
+		systemctl restart docker
+	else
+		if docker_up; then
+			say "docker: restarting dockerd"
+			stop_dockerd
+		fi
+		say "docker: starting dockerd (log in /var/log/dockerd.log)"
+		mkdir -p /run /var/log
+		setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 &
+	fi
+	local i
+	for i in $(seq 120); do
+		docker_up && break
+		sleep 0.5
+	done
+	docker_up || { tail -n 20 /var/log/dockerd.log >&2 || true; die "dockerd does not answer"; }
+	docker_experimental || die "dockerd runs without experimental; is it set on its command line?"
+	say "docker: $(docker version --format '{{.Server.Version}}') is running"
+}
+
+# dockerd takes its containerd along; a start right after may meet the old one.
+stop_dockerd() {
+	local pid
+	pid=$(cat /var/run/docker.pid 2>/dev/null || true)
+	[ -n "$pid" ] || die "dockerd runs, but /var/run/docker.pid is missing: restart it with experimental on"
+	kill "$pid"
+	for _ in $(seq 120); do
+		kill -0 "$pid" 2>/dev/null || { pgrep -f /var/run/docker/containerd/containerd.toml >/dev/null || return 0; }
+		sleep 0.5
+	done
+	die "dockerd (pid $pid) does not stop"
+}
+
+setup_docker
+setup_criu
+setup_go
+start_docker
+if [ -f "$top/go.mod" ]; then
+	say "building"
+	make -C "$top" build >&2
+	if [ "$smoke" = yes ]; then
+		have busybox || apt_install busybox-static
+		say "checkpointing and restoring a container"
+		"$top/scripts/demo.sh" --no-setup >&2
+	fi
+fi
+say "done"
