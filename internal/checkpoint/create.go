@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
@@ -73,57 +74,77 @@ func (m *Creator) Create(ctx context.Context, req Request) (metadata.Record, err
 	if err != nil {
 		return metadata.Record{}, err
 	}
-	record, err := m.fill(ctx, draft, req, plan)
+	stats, began, err := m.dump(ctx, draft, req, plan)
 	if err != nil {
 		_ = draft.Discard(criu.LogFile)
-		return metadata.Record{}, err
-	}
-	record.Checkpoint, record.Versions.CRIU = name, version.String()
-	if err := draft.Publish(record); err != nil {
-		_ = draft.Discard(criu.LogFile)
-		return metadata.Record{}, err
-	}
-	return record, nil
-}
-
-// fill dumps into the draft. What is not needed for the dump itself happens
-// when the container runs again.
-func (m *Creator) fill(ctx context.Context, draft *metadata.Draft, req Request, plan mounts.Plan) (metadata.Record, error) {
-	c := req.Container
-	if err := writeDescriptors(draft.Dir, c.PID); err != nil {
-		return metadata.Record{}, err
-	}
-	ns, emptyNet := namespaces(c)
-	began := time.Now().UTC()
-	stats, err := m.Dumper.Dump(ctx, criu.Request{
-		PID: c.PID, Root: c.RootFS, ImageDir: draft.Dir, External: plan.External(),
-		ExternalNS: ns, EmptyNetNS: emptyNet, Options: req.Options,
-	})
-	if err != nil {
 		return metadata.Record{}, err
 	}
 	if !req.Options.LeaveRunning {
 		m.awaitStop(ctx, c.ID)
 	}
-	files, err := metadata.Hash(draft.Dir)
-	if err != nil {
+	record := m.record(ctx, c, plan)
+	record.Checkpoint, record.Versions.CRIU, record.Timestamp = name, version.String(), began
+	record.Options, record.Stats = metadata.Options(req.Options), metadata.Stats(stats)
+	err = publish(draft, &record)
+	switch {
+	case err == nil:
+		return record, nil
+	case req.Options.LeaveRunning:
+		_ = draft.Discard(criu.LogFile)
 		return metadata.Record{}, err
+	default:
+		// The container has ended: these images are all there is of it.
+		return metadata.Record{}, fmt.Errorf("the container is stopped and its images are kept in %s: %w", draft.Keep(), err)
 	}
+}
+
+// dump writes the images and returns when it began. The container runs again
+// afterwards, or has been killed if that was asked for and all went well.
+func (m *Creator) dump(ctx context.Context, draft *metadata.Draft, req Request, plan mounts.Plan) (criu.Stats, time.Time, error) {
+	c := req.Container
+	if err := writeDescriptors(draft.Dir, c.PID); err != nil {
+		return criu.Stats{}, time.Time{}, err
+	}
+	ns, emptyNet := namespaces(c)
+	r := criu.Request{
+		PID: c.PID, Root: c.RootFS, ImageDir: draft.Dir, External: plan.External(),
+		ExternalNS: ns, EmptyNetNS: emptyNet, Options: req.Options,
+	}
+	if !req.Options.LeaveRunning {
+		// The last moment at which CRIU can still resume the container.
+		r.PostDump = draft.Sync
+	}
+	began := time.Now().UTC()
+	stats, err := m.Dumper.Dump(ctx, r)
+	return stats, began, err
+}
+
+// record gathers what a reader and a restore need to know of the container
+// and this host.
+func (m *Creator) record(ctx context.Context, c docker.Container, plan mounts.Plan) metadata.Record {
+	h := thisHost()
 	r := metadata.Record{
 		SchemaVersion: metadata.SchemaVersion, Container: Describe(c, plan),
-		Timestamp: began, Options: metadata.Options(req.Options), Stats: metadata.Stats(stats), Files: files,
+		Architecture: h.architecture, CPUFeatures: h.cpuFeatures,
+		Versions: metadata.Versions{Checkpointctl: m.Version, Kernel: h.kernel},
 	}
-	for _, f := range files {
-		r.SizeBytes += f.SizeBytes
-	}
-	h := thisHost()
-	r.Architecture, r.CPUFeatures = h.architecture, h.cpuFeatures
-	r.Versions = metadata.Versions{Checkpointctl: m.Version, Kernel: h.kernel}
 	// Versions are for a reader: a daemon that does not answer costs them, not the checkpoint.
 	if d, err := m.Docker.Daemon(ctx); err == nil {
 		r.Versions.Docker, r.Versions.Runc = d.Version, d.Runc
 	}
-	return r, nil
+	return r
+}
+
+func publish(draft *metadata.Draft, r *metadata.Record) error {
+	files, err := metadata.Hash(draft.Dir)
+	if err != nil {
+		return err
+	}
+	r.Files = files
+	for _, f := range files {
+		r.SizeBytes += f.SizeBytes
+	}
+	return draft.Publish(*r)
 }
 
 // ready refuses what cannot be dumped, or would not stay what the user means.
@@ -134,10 +155,10 @@ func ready(c docker.Container, o criu.Options) error {
 		return refuse("is paused", "docker unpause "+c.Name)
 	case c.State != "running" || c.PID == 0:
 		return refuse("is "+c.State+", not running", "docker start "+c.Name)
-	case c.Namespace("pid").SharedWith == "host":
+	case c.PIDMode == "host":
 		return refuse("shares the host's pid namespace, so its pids cannot be restored", "run it without --pid=host")
-	case c.Namespace("pid").SharedWith != "":
-		return refuse("shares the pid namespace of "+c.Namespace("pid").SharedWith, "checkpoint containers with pid namespaces of their own")
+	case strings.HasPrefix(c.PIDMode, "container:"):
+		return refuse("shares the pid namespace of "+c.PIDMode+", whose pids cannot be restored apart", "run it with a pid namespace of its own")
 	case c.RootFS == "":
 		return refuse("has no merged root filesystem: storage driver "+c.Driver+" is not supported", "use overlay2")
 	case !o.LeaveRunning && c.AutoRemove:
@@ -154,7 +175,7 @@ func ready(c docker.Container, o criu.Options) error {
 func namespaces(c docker.Container) (external []string, emptyNet bool) {
 	n := c.Namespace("net")
 	switch {
-	case len(c.NetworkMode) > 10 && c.NetworkMode[:10] == "container:":
+	case strings.HasPrefix(c.NetworkMode, "container:"):
 		return []string{fmt.Sprintf("net[%d]:extRootNetNS", n.Inode)}, false
 	case n.SharedWith == "host":
 		return nil, false

@@ -4,9 +4,13 @@ package criu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
 
 	gocriu "github.com/checkpoint-restore/go-criu/v7"
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
@@ -45,6 +49,9 @@ type Request struct {
 	ExternalNS []string
 	EmptyNetNS bool // the network namespace's content is made again by Docker
 	Options    Options
+	// PostDump, if set, runs when the images are complete and the tasks still
+	// frozen. Its failure fails the dump, and CRIU resumes the tasks.
+	PostDump func() error
 }
 
 // Stats are CRIU's own figures, from stats-dump.
@@ -65,7 +72,16 @@ type DumpError struct {
 	Log string // CRIU's log, since the image directory goes
 }
 
-func (e *DumpError) Error() string { return fmt.Sprintf("criu dump failed: %v", e.Err) }
+// Error quotes the first error of the log, if there is one: CRIU's answer
+// tends to name a harmless one.
+func (e *DumpError) Error() string {
+	cause := e.Err.Error()
+	if x, err := FirstError(strings.NewReader(e.Log)); err == nil && len(x.Lines) > 0 {
+		last := x.Lines[len(x.Lines)-1]
+		cause = last[strings.Index(last, "Error ("):]
+	}
+	return fmt.Sprintf("criu dump failed, the container runs on: %s", cause)
+}
 func (e *DumpError) Unwrap() error { return e.Err }
 
 // Dumper dumps through one CRIU binary.
@@ -97,11 +113,18 @@ func (d *Dumper) Dump(ctx context.Context, req Request) (Stats, error) {
 	if err := ctx.Err(); err != nil {
 		return Stats{}, err
 	}
+	if err := startShielded(c); err != nil {
+		return Stats{}, fmt.Errorf("%w: %s: %w", ErrNoCRIU, d.Path, err)
+	}
 	// CRIU resumes the tasks when it is told to stop by a failed notification,
 	// never by a kill: a killed CRIU can leave its parasite in a task.
-	if err := c.Dump(opts, &notify{ctx: ctx}); err != nil {
-		if ctx.Err() != nil {
-			return Stats{}, fmt.Errorf("dump interrupted: %w", ctx.Err())
+	n := &notify{ctx: ctx, postDump: req.PostDump}
+	if err := errors.Join(c.Dump(opts, n), c.Cleanup()); err != nil {
+		if n.err == nil {
+			n.err = ctx.Err() // CRIU's own helpers die of Ctrl-C
+		}
+		if n.err != nil {
+			return Stats{}, fmt.Errorf("dump ended, the container runs on: %w", n.err)
 		}
 		log, _ := os.ReadFile(filepath.Join(req.ImageDir, LogFile))
 		return Stats{}, &DumpError{Err: err, Log: string(log)}
@@ -160,15 +183,46 @@ func rpcOptions(req Request) (*rpc.CriuOpts, func(), error) {
 	return opts, func() { _ = dir.Close() }, nil
 }
 
+// startShielded starts CRIU's worker with the signals of a terminal blocked,
+// a mask that it inherits: Ctrl-C reaches the whole foreground process group,
+// and a CRIU that dies of it leaves parasite code and a locked network behind.
+func startShielded(c *gocriu.Criu) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var set, old unix.Sigset_t
+	for _, sig := range [...]syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM} {
+		bit := uint(sig) - 1
+		set.Val[bit/64] |= 1 << (bit % 64)
+	}
+	if err := unix.PthreadSigmask(unix.SIG_BLOCK, &set, &old); err != nil {
+		return err
+	}
+	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil) }()
+	return c.Prepare()
+}
+
 // notify lets an interrupt end a dump while CRIU can still undo it.
 type notify struct {
 	gocriu.NoNotify
-	ctx context.Context
+	ctx      context.Context
+	postDump func() error
+	err      error // what a notification failed with
 }
 
-func (n *notify) PreDump() error     { return n.ctx.Err() }
-func (n *notify) NetworkLock() error { return n.ctx.Err() }
-func (n *notify) PostDump() error    { return n.ctx.Err() }
+func (n *notify) PreDump() error     { return n.interrupted() }
+func (n *notify) NetworkLock() error { return n.interrupted() }
+
+func (n *notify) PostDump() error {
+	if n.interrupted() == nil && n.postDump != nil {
+		n.err = n.postDump()
+	}
+	return n.err
+}
+
+func (n *notify) interrupted() error {
+	n.err = n.ctx.Err()
+	return n.err
+}
 
 func readStats(dir string) (Stats, error) {
 	f, err := os.Open(dir)

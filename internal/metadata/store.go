@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 )
@@ -133,6 +134,18 @@ func (d *Draft) Publish(r Record) error {
 	if err := os.WriteFile(filepath.Join(d.Dir, RecordFile), append(data, '\n'), 0o600); err != nil {
 		return err
 	}
+	if err := d.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(d.Dir, d.store.Path(d.container, d.final)); err != nil {
+		return err
+	}
+	_ = os.RemoveAll(d.store.hidden(d.container, d.final, ".failed-"))
+	return syncPath(filepath.Join(d.store.Dir, d.container))
+}
+
+// Sync writes the draft through to the disk.
+func (d *Draft) Sync() error {
 	list, err := os.ReadDir(d.Dir)
 	if err != nil {
 		return err
@@ -144,14 +157,17 @@ func (d *Draft) Publish(r Record) error {
 			}
 		}
 	}
-	if err := syncPath(d.Dir); err != nil {
-		return err
+	return syncPath(d.Dir)
+}
+
+// Keep moves a draft that cannot be published out of the way of others of its
+// name, and returns where it is.
+func (d *Draft) Keep() string {
+	kept := d.store.hidden(d.container, d.final, fmt.Sprintf(".kept-%d-", time.Now().Unix()))
+	if os.Rename(d.Dir, kept) != nil {
+		return d.Dir
 	}
-	if err := os.Rename(d.Dir, d.store.Path(d.container, d.final)); err != nil {
-		return err
-	}
-	_ = os.RemoveAll(d.store.hidden(d.container, d.final, ".failed-"))
-	return syncPath(filepath.Join(d.store.Dir, d.container))
+	return kept
 }
 
 // Discard removes the draft, but keeps the log of the failed dump, if there

@@ -1,0 +1,176 @@
+package checkpoint
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
+)
+
+func running() docker.Container {
+	return docker.Container{
+		ID: strings.Repeat("c", 64), Name: "web", State: "running", PID: os.Getpid(), RootFS: "/merged", Driver: "overlay2",
+		ImageDigest: "sha256:1", Namespaces: []docker.Namespace{{Type: "pid", Inode: 1}, {Type: "net", Inode: 2}},
+		Mounts: []mounts.Mount{{Path: "/", FSType: "overlay"}},
+	}
+}
+
+type fakeDumper struct {
+	err error
+	got criu.Request
+}
+
+func (f *fakeDumper) Version() (criu.Version, error) { return 40101, nil }
+
+func (f *fakeDumper) Dump(_ context.Context, r criu.Request) (criu.Stats, error) {
+	f.got = r
+	if err := os.WriteFile(filepath.Join(r.ImageDir, criu.LogFile), []byte("log"), 0o600); err != nil {
+		return criu.Stats{}, err
+	}
+	return criu.Stats{FrozenUS: 7}, f.err
+}
+
+type fakeEngine struct{}
+
+func (fakeEngine) Inspect(context.Context, string) (docker.Container, error) {
+	return docker.Container{State: "exited"}, nil
+}
+
+func (fakeEngine) Daemon(context.Context) (docker.Daemon, error) {
+	return docker.Daemon{}, docker.ErrUnreachable
+}
+
+func TestCreate(t *testing.T) {
+	dump := &fakeDumper{}
+	m := &Creator{Dumper: dump, Docker: fakeEngine{}, Store: metadata.Store{Dir: t.TempDir()}}
+	r, err := m.Create(context.Background(), Request{Container: running(), Options: criu.Options{LeaveRunning: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !dump.got.EmptyNetNS || dump.got.Root != "/merged" || dump.got.PID != os.Getpid() {
+		t.Errorf("request %+v", dump.got)
+	}
+	if r.Checkpoint != "checkpoint1" || r.Versions.CRIU != "4.1.1" || r.Stats.FrozenUS != 7 || len(r.Files) != 2 {
+		t.Errorf("record %+v", r)
+	}
+	stored, err := m.Store.Get("web", "checkpoint1")
+	if err != nil || !reflect.DeepEqual(stored, r) {
+		t.Errorf("stored %+v, %v", stored, err)
+	}
+}
+
+func TestFailedDumpLeavesNothingButTheLog(t *testing.T) {
+	broken := &criu.DumpError{Err: errors.New("boom")}
+	m := &Creator{Dumper: &fakeDumper{err: broken}, Docker: fakeEngine{}, Store: metadata.Store{Dir: t.TempDir()}}
+	_, err := m.Create(context.Background(), Request{Container: running(), Name: "x"})
+	if !errors.Is(err, broken) {
+		t.Fatal(err)
+	}
+	if list, _ := m.Store.List(""); len(list) != 0 {
+		t.Errorf("listed: %v", list)
+	}
+	if _, err := m.Store.Log("web", "x", criu.LogFile); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestReady(t *testing.T) {
+	keep, kill := criu.Options{LeaveRunning: true}, criu.Options{}
+	for name, test := range map[string]struct {
+		change func(*docker.Container)
+		opts   criu.Options
+		want   string // empty: taken
+	}{
+		"running":              {func(*docker.Container) {}, keep, ""},
+		"running, kill":        {func(*docker.Container) {}, kill, ""},
+		"paused":               {func(c *docker.Container) { c.State = "paused" }, keep, "paused"},
+		"exited":               {func(c *docker.Container) { c.State, c.PID = "exited", 0 }, keep, "exited"},
+		"pid host":             {func(c *docker.Container) { c.PIDMode = "host" }, keep, "pid namespace"},
+		"pid container":        {func(c *docker.Container) { c.PIDMode = "container:x" }, keep, "pid namespace"},
+		"no merged directory":  {func(c *docker.Container) { c.RootFS = "" }, keep, "root filesystem"},
+		"--rm, running on":     {func(c *docker.Container) { c.AutoRemove = true }, keep, ""},
+		"--rm, kill":           {func(c *docker.Container) { c.AutoRemove = true }, kill, "--rm"},
+		"restart policy":       {func(c *docker.Container) { c.RestartPolicy = "always" }, kill, "restart policy"},
+		"restart, running on":  {func(c *docker.Container) { c.RestartPolicy = "always" }, keep, ""},
+		"restart policy 'no'":  {func(c *docker.Container) { c.RestartPolicy = "no" }, kill, ""},
+		"restart on a failure": {func(c *docker.Container) { c.RestartPolicy = "on-failure" }, kill, "restart policy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := running()
+			test.change(&c)
+			err := ready(c, test.opts)
+			var state *docker.StateError
+			switch {
+			case test.want == "" && err != nil:
+				t.Error(err)
+			case test.want != "" && (!errors.As(err, &state) || !strings.Contains(err.Error(), test.want)):
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestNamespaces(t *testing.T) {
+	c := running()
+	if ns, empty := namespaces(c); ns != nil || !empty {
+		t.Errorf("own: %v %v", ns, empty)
+	}
+	c.Namespaces[1].SharedWith = "host"
+	if ns, empty := namespaces(c); ns != nil || empty {
+		t.Errorf("host: %v %v", ns, empty)
+	}
+	c.NetworkMode, c.Namespaces[1].SharedWith = "container:abc", "container:abc"
+	if ns, empty := namespaces(c); len(ns) != 1 || ns[0] != "net[2]:extRootNetNS" || empty {
+		t.Errorf("container: %v %v", ns, empty)
+	}
+}
+
+func TestFits(t *testing.T) {
+	rec := metadata.Record{Checkpoint: "x", Architecture: "amd64", CPUFeatures: []string{"avx2"}}
+	rec.Name, rec.ID, rec.ImageDigest = "web", "1", "sha256:1"
+	h := host{architecture: "amd64", cpuFeatures: []string{"avx", "avx2"}}
+	c := docker.Container{ID: "1", Name: "web", State: "exited", ImageDigest: "sha256:1"}
+	if err := fits(rec, c, h); err != nil {
+		t.Error(err)
+	}
+	newer := c
+	newer.ID = "2"
+	if err := fits(rec, newer, h); err != nil {
+		t.Errorf("same image: %v", err)
+	}
+	newer.ImageDigest = "sha256:2"
+	if err := fits(rec, newer, h); !errors.Is(err, ErrIncompatible) {
+		t.Errorf("other image: %v", err)
+	}
+	if err := fits(rec, c, host{architecture: "arm64"}); !errors.Is(err, ErrIncompatible) {
+		t.Errorf("other architecture: %v", err)
+	}
+	if err := fits(rec, c, host{architecture: "amd64"}); !errors.Is(err, ErrIncompatible) || !strings.Contains(err.Error(), "avx2") {
+		t.Errorf("missing feature: %v", err)
+	}
+	for _, state := range []string{"running", "paused", "restarting"} {
+		c.State = state
+		var e *docker.StateError
+		if err := fits(rec, c, h); !errors.As(err, &e) {
+			t.Errorf("%s: %v", state, err)
+		}
+	}
+}
+
+func TestCPUFeatures(t *testing.T) {
+	got := cpuFeatures("processor\t: 0\nflags\t\t: fpu avx2 ibrs sse4_2\nprocessor\t: 1\nflags\t\t: fpu\n")
+	if !reflect.DeepEqual(got, []string{"avx2", "sse4_2"}) {
+		t.Errorf("x86: %v", got)
+	}
+	if got := cpuFeatures("Features\t: fp asimd\n"); !reflect.DeepEqual(got, []string{"fp", "asimd"}) {
+		t.Errorf("arm64: %v", got)
+	}
+}

@@ -1,0 +1,213 @@
+package metadata
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func publish(t *testing.T, s Store, container, name string, at time.Time) {
+	t.Helper()
+	d, err := begin(s, container, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Record{SchemaVersion: SchemaVersion, Checkpoint: name, Timestamp: at}
+	r.Name, r.ID = container, strings.Repeat("a", 64)
+	if err := os.WriteFile(filepath.Join(d.Dir, "pages-1.img"), []byte("pages"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r.Files, err = Hash(d.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Publish(r); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func begin(s Store, container, name string) (*Draft, error) {
+	unlock, err := s.Lock(container)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.Begin(container, name)
+	unlock()
+	return d, err
+}
+
+func TestCheckName(t *testing.T) {
+	for _, good := range []string{"a", "before-upgrade", "v1.2_3", strings.Repeat("a", 128)} {
+		if err := CheckName(good); err != nil {
+			t.Errorf("%q: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"", ".", "..", "../x", "a/b", ".hidden", "-x", "a b", "a\n", "ü", strings.Repeat("a", 129)} {
+		if err := CheckName(bad); !errors.Is(err, ErrBadName) {
+			t.Errorf("%q: got %v", bad, err)
+		}
+	}
+}
+
+func TestPublishedCheckpointsAreListedOldestFirst(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	now := time.Now().UTC()
+	publish(t, s, "web", "new", now)
+	publish(t, s, "web", "old", now.Add(-time.Hour))
+	publish(t, s, "db", "other", now.Add(-time.Minute))
+	// Neither a draft nor a stranger's directory is a checkpoint.
+	if _, err := begin(s, "web", "draft"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(s.Dir, "web", "stranger"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.List("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, r := range list {
+		names = append(names, r.Name+"/"+r.Checkpoint)
+	}
+	if got := strings.Join(names, " "); got != "web/old db/other web/new" {
+		t.Errorf("got %s", got)
+	}
+	if r, err := s.Find("web", ""); err != nil || r.Checkpoint != "new" {
+		t.Errorf("newest: %s, %v", r.Checkpoint, err)
+	}
+	if _, err := s.Find("web", "draft"); !errors.Is(err, ErrNoCheckpoint) {
+		t.Errorf("draft: %v", err)
+	}
+}
+
+func TestFree(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	publish(t, s, "c", "checkpoint1", time.Now())
+	publish(t, s, "c", "checkpoint3", time.Now())
+	if name, err := s.Free("c", ""); name != "checkpoint2" || err != nil {
+		t.Errorf("got %q, %v", name, err)
+	}
+	if _, err := s.Free("c", "checkpoint3"); !errors.Is(err, ErrExists) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := s.Free("c", "../c"); !errors.Is(err, ErrBadName) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestModes(t *testing.T) {
+	s := Store{Dir: filepath.Join(t.TempDir(), "store")}
+	publish(t, s, "c", "one", time.Now())
+	err := filepath.Walk(s.Dir, func(path string, info os.FileInfo, err error) error {
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s has mode %o", path, info.Mode().Perm())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDiscardKeepsOnlyTheLog(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	d, err := begin(s, "c", "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range []string{"dump.log", "pages-1.img"} {
+		if err := os.WriteFile(filepath.Join(d.Dir, f), []byte(f), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Discard("dump.log"); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	_ = filepath.Walk(s.Dir, func(path string, info os.FileInfo, _ error) error {
+		if !info.IsDir() && info.Name() != ".lock" {
+			left = append(left, path)
+		}
+		return nil
+	})
+	log, err := s.Log("c", "one", "dump.log")
+	if err != nil || len(left) != 1 || left[0] != log {
+		t.Errorf("left %v, log %q, %v", left, log, err)
+	}
+	if list, _ := s.List(""); len(list) != 0 {
+		t.Errorf("listed %v", list)
+	}
+	// A success under that name forgets the failure.
+	publish(t, s, "c", "one", time.Now())
+	if _, err := s.Log("c", "one", "dump.log"); !errors.Is(err, ErrNoCheckpoint) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestLock(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	unlock, err := s.Lock("c")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Lock("c"); !errors.Is(err, ErrLocked) {
+		t.Errorf("second lock: %v", err)
+	}
+	unlock()
+	if _, err := os.Stat(filepath.Join(s.Dir, "c")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an empty directory stays: %v", err)
+	}
+	if _, err := s.Lock("../c"); !errors.Is(err, ErrBadName) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRemove(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	publish(t, s, "c", "one", time.Now())
+	if err := s.Remove("c", "one"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove("c", "one"); !errors.Is(err, ErrNoCheckpoint) {
+		t.Errorf("got %v", err)
+	}
+	if err := s.Remove("c", "../c"); !errors.Is(err, ErrBadName) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestDamaged(t *testing.T) {
+	s := Store{Dir: t.TempDir()}
+	publish(t, s, "c", "one", time.Now())
+	r, err := s.Get("c", "one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := s.Path("c", "one")
+	if err := CheckSizes(dir, r); err != nil {
+		t.Error(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "pages-1.img"), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckSizes(dir, r); !errors.Is(err, ErrDamaged) {
+		t.Errorf("truncated: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, "pages-1.img")); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckSizes(dir, r); !errors.Is(err, ErrDamaged) {
+		t.Errorf("removed: %v", err)
+	}
+	for _, text := range []string{"", "{", `{"schema_version": 99}`} {
+		if err := os.WriteFile(filepath.Join(dir, RecordFile), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Get("c", "one"); !errors.Is(err, ErrDamaged) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
