@@ -10,6 +10,7 @@ set -euo pipefail
 
 prefix=/usr/local/lib/checkpointctl
 newer_suite=${CHECKPOINTCTL_SETUP_SUITE:-trixie}
+newest_suite=sid
 top=$(cd "$(dirname "$0")/.." && pwd)
 smoke=yes
 case "${1-}" in
@@ -36,9 +37,9 @@ apt_install() {
 # Packages of a newer suite, unpacked under a private prefix: installing them
 # would upgrade libc and much else. The suite's source is this machine's own,
 # with the suite's name replaced.
-newer_root() { # DIR PACKAGE...
-	local dir=$1 apt codename src list
-	shift
+newer_root() { # DIR SUITE PACKAGE...
+	local dir=$1 suite=$2 apt codename src list
+	shift 2
 	codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
 	apt=$(mktemp -d)
 	mkdir -p "$apt"/{lists/partial,cache/archives/partial,parts}
@@ -53,13 +54,13 @@ newer_root() { # DIR PACKAGE...
 		# and -security may not exist for the newer one.
 		if [ "${src##*.}" = sources ]; then
 			awk -v RS= -v c="$codename" '$0 ~ "Suites:[^\n]*" c && $0 !~ "security" {print; exit}' "$src" |
-				sed -E "s/^Suites:.*/Suites: $newer_suite/; /^#/d" >"$list"
+				sed -E "s/^Suites:.*/Suites: $suite/; /^#/d" >"$list"
 		else
-			grep -E "^deb +.* $codename +" "$src" | head -n 1 | sed "s/ $codename / $newer_suite /" >"$list"
+			grep -E "^deb +.* $codename +" "$src" | head -n 1 | sed "s/ $codename / $suite /" >"$list"
 		fi
 		[ -s "$list" ] && break
 	done
-	[ -s "$list" ] || die "found no apt source for $codename to derive $newer_suite from"
+	[ -s "$list" ] || die "found no apt source for $codename to derive $suite from"
 	local opts=(-qq -o "Dir::Etc::sourcelist=$list" -o "Dir::Etc::sourceparts=$apt/parts"
 		-o "Dir::State::lists=$apt/lists" -o "Dir::State::status=$apt/status"
 		-o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=root"
@@ -88,8 +89,15 @@ setup_docker() {
 	have iptables || apt_install iptables
 }
 
-# criu_fit says whether a criu works on the running kernel.
-criu_fit() { [ -x "$1" ] && "$1" check >/dev/null 2>&1; }
+at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]; }
+
+# criu_fit says whether a criu works on the running kernel. From Linux 6.16 on
+# SO_PASSCRED is for unix sockets only, and CRIU before 4.2 asks TCP sockets
+# for it; `criu check` does not notice.
+criu_fit() {
+	[ -x "$1" ] && "$1" check >/dev/null 2>&1 || return 1
+	! at_least "$(uname -r | cut -d- -f1)" 6.16 || at_least "$("$1" --version | awk '/^Version/{print $2}')" 4.2
+}
 
 setup_criu() {
 	local c
@@ -102,15 +110,26 @@ setup_criu() {
 		apt_install criu
 		criu_fit "$(command -v criu)" && return
 	fi
-	say "criu: no fit one for kernel $(uname -r); unpacking $newer_suite's under $prefix"
-	newer_root "$prefix/criu" criu
-	# criu looks in /proc/self/exe for nothing, so the loader of its own libc may
-	# start it. Its plugins directory is a compiled-in path and may be absent.
+	local suite
+	for suite in "$newer_suite" "$newest_suite"; do
+		say "criu: no fit one for kernel $(uname -r); unpacking $suite's under $prefix"
+		install_criu "$suite"
+		if criu_fit /usr/local/sbin/criu; then
+			say "criu: $(/usr/local/sbin/criu --version | awk '/^Version/{print $2}') installed as /usr/local/sbin/criu"
+			return
+		fi
+	done
+	/usr/local/sbin/criu check >&2 || true
+	die "no CRIU works on kernel $(uname -r)"
+}
+
+install_criu() { # SUITE
+	newer_root "$prefix/criu" "$1" criu
+	# A wrapper, since CRIU must run on the libc it came with.
 	cat >"$prefix/criu.sh" <<'WRAP'
 #!/bin/sh
 r=/usr/local/lib/checkpointctl/criu
-l=$r/usr/lib/x86_64-linux-gnu
-for a in "$r"/usr/lib/*-linux-gnu*; do l=$a; break; done
+for l in "$r"/usr/lib/*-linux-gnu*; do break; done
 for ld in "$r"/lib64/ld-linux-*.so.* "$r"/usr/lib64/ld-linux-*.so.* "$l"/ld-linux-*.so.* "$r"/usr/lib/ld-linux-*.so.*; do
 	[ -e "$ld" ] && exec "$ld" --argv0 criu --library-path "$l" "$r/usr/sbin/criu" "$@"
 done
@@ -121,15 +140,12 @@ WRAP
 	mkdir -p /usr/local/sbin
 	ln -sfn "$prefix/criu.sh" /usr/local/sbin/criu
 	hash -r
-	criu_fit /usr/local/sbin/criu || { /usr/local/sbin/criu check >&2 || true; die "no CRIU works on kernel $(uname -r)"; }
-	say "criu: $(/usr/local/sbin/criu --version | awk '/^Version/{print $2}') installed as /usr/local/sbin/criu"
 }
 
 go_fit() {
 	local v
 	v=$("$1" env GOVERSION 2>/dev/null) || return 1
-	v=${v#go}
-	[ "$(printf '%s\n1.24\n' "$v" | sort -V | head -n 1)" = 1.24 ]
+	at_least "${v#go}" 1.24
 }
 
 setup_go() {
@@ -141,7 +157,7 @@ setup_go() {
 		fi
 	done
 	say "go: none of 1.24 or newer; unpacking $newer_suite's under $prefix"
-	newer_root "$prefix/golang" golang-1.24-go golang-1.24-src
+	newer_root "$prefix/golang" "$newer_suite" golang-1.24-go golang-1.24-src
 	# Debian's GOROOT links to /usr/share/go-1.24, which is under the prefix here.
 	for g in "$prefix"/golang/usr/lib/go-1.24/*; do
 		[ -L "$g" ] && case $(readlink "$g") in ../../share/*|/usr/share/*) ln -sfn "../../share/go-1.24/$(basename "$g")" "$g" ;; esac
