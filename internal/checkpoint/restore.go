@@ -48,7 +48,7 @@ func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata
 	case rec.Options.TCPEstablished && hasTCP(rec):
 		tcp = "tcp-established"
 	}
-	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{ContainerID: c.ID, ImageDir: dir, TCP: tcp})
+	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{ContainerID: c.ID, ImageDir: dir, Bundle: rec.BundlePath, TCP: tcp})
 	if log != nil {
 		_ = os.WriteFile(filepath.Join(dir, docker.RestoreLog), log, 0o600)
 	}

@@ -29,6 +29,7 @@ var meanings = []struct{ text, hint string }{
 	{"Can't fork for", "the pid is taken: is an other copy of the container running?"},
 	{"Pid mismatch", "the pid is taken: is an other copy of the container running?"},
 	{"Unexpected rt vDSO area bounds", "this CRIU is too old for the kernel: install CRIU 4.1 or newer"},
+	{"Can't get 1:16 opt", "this CRIU is too old for the kernel: install CRIU 4.2 or newer"},
 	{"Unsupported char device", "an open device that CRIU cannot dump"},
 	{"inotify", "an inotify watch on a file that is gone"},
 	{"No space left on device", "the store's filesystem is full: see checkpointctl list, rm"},

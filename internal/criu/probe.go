@@ -25,6 +25,15 @@ type Version int
 
 func (v Version) String() string { return fmt.Sprintf("%d.%d.%d", v/10000, v/100%100, v%100) }
 
+// NoTCP says whether this CRIU fails on every TCP socket of a Linux release:
+// from 6.16 on SO_PASSCRED is for unix sockets only, and CRIU before 4.2 asks
+// all sockets for it.
+func (v Version) NoTCP(kernel string) bool {
+	var major, minor int
+	_, err := fmt.Sscanf(kernel, "%d.%d", &major, &minor)
+	return err == nil && v < 40200 && (major > 6 || major == 6 && minor >= 16)
+}
+
 // Version asks the binary. Errors are ErrNoCRIU and ErrTooOld.
 func (d *Dumper) Version() (Version, error) {
 	c := gocriu.MakeCriu()

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // spec is the part of an OCI config.json that is read here.
@@ -25,20 +27,23 @@ func (m specMount) isBind() bool {
 	return m.Type == "bind" || slices.Contains(m.Options, "bind") || slices.Contains(m.Options, "rbind")
 }
 
-// bundleRoots are where containerd's runtime v2 keeps Docker's bundles: under
-// the containerd that dockerd started itself, or the system's.
+// bundleRoots are where containerd's runtime v2 keeps Docker's bundles unless
+// told otherwise: under the containerd that dockerd starts, or the system's.
 var bundleRoots = [...]string{
 	"/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby",
 	"/run/containerd/io.containerd.runtime.v2.task/moby",
 }
 
 // findBundle returns the OCI bundle of a running container and its config;
-// both are empty when neither layout has it.
-func findBundle(id string) (string, spec) {
+// both are empty when it is found nowhere.
+func findBundle(id string, pid int) (string, spec) {
+	dirs := []string{shimDir(pid)}
 	for _, root := range bundleRoots {
-		dir := filepath.Join(root, id)
+		dirs = append(dirs, filepath.Join(root, id))
+	}
+	for _, dir := range dirs {
 		data, err := os.ReadFile(filepath.Join(dir, "config.json"))
-		if err != nil {
+		if filepath.Base(dir) != id || err != nil {
 			continue
 		}
 		var s spec
@@ -47,4 +52,20 @@ func findBundle(id string) (string, spec) {
 		}
 	}
 	return "", spec{}
+}
+
+// shimDir is the working directory of the container's parent, containerd's
+// shim, which runs in the bundle: true whatever exec-root the daemon has.
+func shimDir(pid int) string {
+	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(data)) {
+		if ppid, ok := strings.CutPrefix(line, "PPid:"); ok {
+			dir, _ := os.Readlink(filepath.Join("/proc", strings.TrimSpace(ppid), "cwd"))
+			return dir
+		}
+	}
+	return ""
 }

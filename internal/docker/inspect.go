@@ -73,7 +73,7 @@ func (c *Client) Inspect(ctx context.Context, ref string) (Container, error) {
 		return out, nil
 	}
 	var spec spec
-	out.BundlePath, spec = findBundle(out.ID)
+	out.BundlePath, spec = findBundle(out.ID, out.PID)
 	if out.RootFS == "" {
 		out.RootFS = spec.Root.Path // containerd's image store has no graph driver
 	}

@@ -21,6 +21,9 @@ const RestoreLog = "restore.log"
 type RestoreRequest struct {
 	ContainerID string
 	ImageDir    string // as checkpointctl keeps it
+	// Bundle is where the container's OCI bundle was, or empty; CRIU's log
+	// appears where the next one is.
+	Bundle string
 	// TCP is tcp-established, tcp-close or empty: how CRIU treats the
 	// connections in the images. Docker has no word for it, see withRuncConf.
 	TCP string
@@ -33,7 +36,9 @@ type RestoreError struct {
 	Log []byte // of CRIU; nil when it did not come to that
 }
 
-func (e *RestoreError) Error() string { return fmt.Sprintf("restore failed: %v", e.Err) }
+func (e *RestoreError) Error() string {
+	return fmt.Sprintf("restore failed, the container is stopped: %v", e.Err)
+}
 func (e *RestoreError) Unwrap() error { return e.Err }
 
 // Restore starts the container from the images through Docker, so that Docker
@@ -86,7 +91,7 @@ func (c *Client) restoreFrom(ctx context.Context, checkpoints string, req Restor
 	if err := stage(req.ImageDir, dir, place); err != nil {
 		return nil, err
 	}
-	log := catchLog(req.ContainerID)
+	log := catchLog(logDirs(req))
 	start := func() error {
 		// An interrupt must not leave the daemon half way: it would go on without us.
 		return c.api.ContainerStart(context.WithoutCancel(ctx), req.ContainerID, container.StartOptions{CheckpointID: name})
@@ -157,18 +162,18 @@ func copyFile(src, dst string) error {
 // catchLog opens restore.log as soon as it appears, since containerd removes
 // it with its directory when the restore fails. The function returned ends
 // the watch and returns the log.
-func catchLog(id string) func() []byte {
+func catchLog(dirs []string) func() []byte {
 	stop := make(chan struct{})
 	found := make(chan *os.File, 1)
 	go func() {
 		for {
-			if f := openLog(id); f != nil {
+			if f := openLog(dirs); f != nil {
 				found <- f
 				return
 			}
 			select {
 			case <-stop:
-				found <- openLog(id)
+				found <- openLog(dirs)
 				return
 			case <-time.After(2 * time.Millisecond):
 			}
@@ -186,13 +191,23 @@ func catchLog(id string) func() []byte {
 	}
 }
 
-func openLog(id string) *os.File {
-	for _, root := range bundleRoots {
-		for _, sub := range [...]string{"", "criu-work"} {
-			if f, err := os.Open(filepath.Join(root, id, "work", sub, RestoreLog)); err == nil {
-				return f
-			}
+func openLog(dirs []string) *os.File {
+	for _, dir := range dirs {
+		if f, err := os.Open(filepath.Join(dir, "work", RestoreLog)); err == nil {
+			return f
 		}
 	}
 	return nil
+}
+
+// logDirs are the bundles that the container may be restored in.
+func logDirs(req RestoreRequest) []string {
+	var dirs []string
+	if req.Bundle != "" {
+		dirs = append(dirs, filepath.Join(filepath.Dir(req.Bundle), req.ContainerID))
+	}
+	for _, root := range bundleRoots {
+		dirs = append(dirs, filepath.Join(root, req.ContainerID))
+	}
+	return dirs
 }

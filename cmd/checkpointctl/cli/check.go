@@ -121,6 +121,10 @@ func (d *deps) checkCRIU(ctx context.Context) []finding {
 		return append(list, failed("criu check", err.Error(), "this CRIU does not work on this kernel; try a newer one", exitCRIU))
 	}
 	list = append(list, passed("criu check", "works on this kernel"))
+	var uname unix.Utsname
+	if err := unix.Uname(&uname); err == nil && v.NoTCP(unix.ByteSliceToString(uname.Release[:])) {
+		list = append(list, failed("tcp sockets", v.String()+" cannot dump them on Linux 6.16 and newer", "install CRIU 4.2 or newer", exitCRIU))
+	}
 	for _, f := range features {
 		if err := c.Check(ctx, f.feature); err != nil {
 			list = append(list, warned(f.name, "not available", f.without))
