@@ -174,3 +174,30 @@ func TestCPUFeatures(t *testing.T) {
 		t.Errorf("arm64: %v", got)
 	}
 }
+
+func TestCRIUConfig(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "tini"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("tini", filepath.Join(dir, "init")); err != nil {
+		t.Fatal(err)
+	}
+	var rec metadata.Record
+	rec.Options.TCPEstablished = true
+	if got := criuConfig(rec, false); got != nil {
+		t.Errorf("nothing to say: %v", got)
+	}
+	rec.Files = []metadata.File{{Name: "tcp-stream-3.img"}}
+	rec.Mounts = []metadata.Mount{
+		{Path: "/sbin/docker-init", Action: "external", Key: "/sbin/docker-init", Source: filepath.Join(dir, "init")},
+		{Path: "/data", Action: "external", Key: "/data", Source: filepath.Join(dir, "tini")},
+	}
+	external := "external mnt[/sbin/docker-init]:" + filepath.Join(dir, "tini")
+	if got := criuConfig(rec, false); !reflect.DeepEqual(got, []string{"tcp-established", external}) {
+		t.Errorf("got %v", got)
+	}
+	if got := criuConfig(rec, true); !reflect.DeepEqual(got, []string{"tcp-close", external}) {
+		t.Errorf("got %v", got)
+	}
+}

@@ -25,7 +25,7 @@ func Describe(c docker.Container, plan mounts.Plan) metadata.Container {
 	}
 	for _, i := range plan.Items {
 		out.Mounts = append(out.Mounts, metadata.Mount{
-			Path: i.Mount.Path, FSType: i.Mount.FSType, Root: i.Mount.Root,
+			Path: i.Mount.Path, FSType: i.Mount.FSType, Root: i.Mount.Root, Source: c.BindSources[i.Mount.Path],
 			Action: string(i.Action), Key: i.Key, Value: i.Value, Reason: i.Reason,
 		})
 	}

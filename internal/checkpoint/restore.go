@@ -11,6 +11,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
 )
 
 // ErrIncompatible is a checkpoint that this container or host cannot take.
@@ -41,18 +42,37 @@ func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata
 		return err
 	}
 	defer unlock()
-	tcp := ""
-	switch {
-	case tcpClose:
-		tcp = "tcp-close"
-	case rec.Options.TCPEstablished && hasTCP(rec):
-		tcp = "tcp-established"
-	}
-	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{ContainerID: c.ID, ImageDir: dir, Bundle: rec.BundlePath, TCP: tcp})
+	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{ContainerID: c.ID, ImageDir: dir, Bundle: rec.BundlePath, CRIUConfig: criuConfig(rec, tcpClose)})
 	if log != nil {
 		_ = os.WriteFile(filepath.Join(dir, docker.RestoreLog), log, 0o600)
 	}
 	return err
+}
+
+// criuConfig is what CRIU must know for this restore beside what runc tells it.
+func criuConfig(rec metadata.Record, tcpClose bool) []string {
+	var lines []string
+	switch {
+	case tcpClose:
+		lines = append(lines, "tcp-close")
+	case rec.Options.TCPEstablished && hasTCP(rec):
+		lines = append(lines, "tcp-established")
+	}
+	for _, m := range rec.Mounts {
+		if m.Action != string(mounts.External) || m.Source == "" {
+			continue
+		}
+		// CRIU binds the link itself where runc bound what it points to
+		// (Debian's docker-init is one).
+		info, err := os.Lstat(m.Source)
+		if err != nil || info.Mode()&os.ModeSymlink == 0 {
+			continue
+		}
+		if target, err := filepath.EvalSymlinks(m.Source); err == nil && !strings.ContainsAny(m.Key+target, " \t\n\"\\#") {
+			lines = append(lines, fmt.Sprintf("external mnt[%s]:%s", m.Key, target))
+		}
+	}
+	return lines
 }
 
 // hasTCP says whether the images hold an established connection: CRIU writes

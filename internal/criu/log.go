@@ -30,6 +30,8 @@ var meanings = []struct{ text, hint string }{
 	{"Pid mismatch", "the pid is taken: is an other copy of the container running?"},
 	{"Unexpected rt vDSO area bounds", "this CRIU is too old for the kernel: install CRIU 4.1 or newer"},
 	{"Can't get 1:16 opt", "this CRIU is too old for the kernel: install CRIU 4.2 or newer"},
+	{"Can't get rlimit", "root lacks CAP_SYS_RESOURCE here, without which processes of other users cannot be dumped"},
+	{"on restore: No such file", "a file that was open at the checkpoint is gone from the container or a volume"},
 	{"Unsupported char device", "an open device that CRIU cannot dump"},
 	{"inotify", "an inotify watch on a file that is gone"},
 	{"No space left on device", "the store's filesystem is full: see checkpointctl list, rm"},

@@ -20,6 +20,7 @@ type spec struct {
 type specMount struct {
 	Destination string   `json:"destination"`
 	Type        string   `json:"type"`
+	Source      string   `json:"source"`
 	Options     []string `json:"options"`
 }
 

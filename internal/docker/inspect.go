@@ -35,6 +35,7 @@ type Container struct {
 	Networks           []Network
 	Mounts             []mounts.Mount
 	MountFacts         mounts.Facts
+	BindSources        map[string]string // on the host, by destination
 }
 
 // Cgroup is one line of /proc/PID/cgroup.
@@ -78,6 +79,12 @@ func (c *Client) Inspect(ctx context.Context, ref string) (Container, error) {
 		out.RootFS = spec.Root.Path // containerd's image store has no graph driver
 	}
 	out.MountFacts = mountFacts(r, spec, out.RootFS)
+	out.BindSources = map[string]string{}
+	for _, m := range spec.Mounts {
+		if m.isBind() {
+			out.BindSources[inRoot(out.RootFS, m.Destination)] = m.Source
+		}
+	}
 	if err := out.readProc(); err != nil {
 		return Container{}, fmt.Errorf("container %s: %w", out.Name, err)
 	}

@@ -24,9 +24,9 @@ type RestoreRequest struct {
 	// Bundle is where the container's OCI bundle was, or empty; CRIU's log
 	// appears where the next one is.
 	Bundle string
-	// TCP is tcp-established, tcp-close or empty: how CRIU treats the
-	// connections in the images. Docker has no word for it, see withRuncConf.
-	TCP string
+	// CRIUConfig are lines of a CRIU configuration file for this restore:
+	// Docker has no words for them, see withRuncConf.
+	CRIUConfig []string
 }
 
 // RestoreError is a start that Docker or CRIU refused. The container is
@@ -97,10 +97,10 @@ func (c *Client) restoreFrom(ctx context.Context, checkpoints string, req Restor
 		return c.api.ContainerStart(context.WithoutCancel(ctx), req.ContainerID, container.StartOptions{CheckpointID: name})
 	}
 	var err error
-	if req.TCP == "" {
+	if len(req.CRIUConfig) == 0 {
 		err = start()
 	} else {
-		err = withRuncConf([]string{req.TCP}, start)
+		err = withRuncConf(req.CRIUConfig, start)
 	}
 	return log(), err
 }

@@ -56,6 +56,7 @@ type Mount struct {
 	Path   string `json:"path"`
 	FSType string `json:"fs_type"`
 	Root   string `json:"root"`
+	Source string `json:"source,omitempty"` // of a bind, on the host
 	Action string `json:"action"`
 	Key    string `json:"key,omitempty"`
 	Value  string `json:"value,omitempty"`

@@ -91,16 +91,25 @@ func checkPrivileges() finding {
 	if os.Geteuid() != 0 {
 		return failed("privileges", "not root", "run it with sudo", exitCRIU)
 	}
+	caps := effectiveCaps()
+	switch {
+	case caps&(1<<unix.CAP_SYS_ADMIN) == 0:
+		return failed("privileges", "root without CAP_SYS_ADMIN", "CRIU cannot run in an unprivileged container", exitCRIU)
+	case caps&(1<<unix.CAP_SYS_RESOURCE) == 0:
+		return warned("privileges", "root without CAP_SYS_RESOURCE", "containers with processes of other users than root cannot be checkpointed")
+	}
+	return passed("privileges", "root with CAP_SYS_ADMIN and CAP_SYS_RESOURCE")
+}
+
+func effectiveCaps() uint64 {
 	data, _ := os.ReadFile("/proc/self/status")
 	for line := range strings.Lines(string(data)) {
 		if hex, ok := strings.CutPrefix(line, "CapEff:"); ok {
-			caps, err := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
-			if err == nil && caps&(1<<unix.CAP_SYS_ADMIN) == 0 {
-				return failed("privileges", "root without CAP_SYS_ADMIN", "CRIU cannot run in an unprivileged container", exitCRIU)
-			}
+			caps, _ := strconv.ParseUint(strings.TrimSpace(hex), 16, 64)
+			return caps
 		}
 	}
-	return passed("privileges", "root with CAP_SYS_ADMIN")
+	return 0
 }
 
 // features of CRIU that some checkpoints need, and what is lost without.
