@@ -1,0 +1,208 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// counting prints 1, 2, 3, ... ten times a second.
+const counting = `i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done`
+
+// box is one container with a store of its own.
+type box struct {
+	t           *testing.T
+	name, store string
+}
+
+var serial atomic.Int64
+
+// start runs a container; args come after the docker run options used here.
+func start(t *testing.T, args ...string) *box {
+	t.Helper()
+	b := &box{t: t, name: prefix + strconv.FormatInt(serial.Add(1), 10), store: t.TempDir()}
+	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-f", "-v", b.name).Run() })
+	docker(t, append([]string{"run", "-d", "--name", b.name}, args...)...)
+	return b
+}
+
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("docker", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// result is one run of checkpointctl.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+func ctl(t *testing.T, args ...string) result {
+	t.Helper()
+	return execute(t, exec.Command(binary, args...))
+}
+
+func execute(t *testing.T, cmd *exec.Cmd) result {
+	t.Helper()
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return result{cmd.ProcessState.ExitCode(), out.String(), errOut.String()}
+}
+
+// ctl runs checkpointctl on the box's store.
+func (b *box) ctl(args ...string) result {
+	b.t.Helper()
+	return ctl(b.t, append([]string{"--dir", b.store}, args...)...)
+}
+
+func (b *box) must(want int, args ...string) result {
+	b.t.Helper()
+	r := b.ctl(args...)
+	if r.code != want {
+		b.t.Fatalf("checkpointctl %s: exit %d, want %d\nstdout: %s\nstderr: %s", strings.Join(args, " "), r.code, want, r.stdout, r.stderr)
+	}
+	return r
+}
+
+func (b *box) checkpoint(args ...string) string {
+	b.t.Helper()
+	r := b.must(0, append([]string{"checkpoint", b.name}, args...)...)
+	container, checkpoint, ok := strings.Cut(strings.TrimSpace(r.stdout), "/")
+	if !ok || container != b.name {
+		b.t.Fatalf("stdout %q", r.stdout)
+	}
+	return checkpoint
+}
+
+func (b *box) restore(args ...string) {
+	b.t.Helper()
+	r := b.must(0, append([]string{"restore", b.name}, args...)...)
+	if !strings.HasPrefix(r.stdout, b.name+"/") {
+		b.t.Fatalf("stdout %q", r.stdout)
+	}
+	if state := b.state(); state != "running" {
+		b.t.Fatalf("restored, but %s: %s", state, docker(b.t, "logs", "--tail", "5", b.name))
+	}
+}
+
+func (b *box) state() string {
+	b.t.Helper()
+	return docker(b.t, "inspect", "-f", "{{.State.Status}}", b.name)
+}
+
+func (b *box) pid() string {
+	b.t.Helper()
+	return docker(b.t, "inspect", "-f", "{{.State.Pid}}", b.name)
+}
+
+func (b *box) kill() {
+	b.t.Helper()
+	docker(b.t, "kill", b.name)
+}
+
+// count is the newest number that the container printed.
+func (b *box) count() int {
+	b.t.Helper()
+	out := docker(b.t, "logs", "--tail", "1", b.name)
+	n, err := strconv.Atoi(strings.TrimSpace(out))
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// await waits until the container has counted past n and returns the count.
+func (b *box) await(n int) int {
+	b.t.Helper()
+	for range 200 {
+		if got := b.count(); got > n {
+			return got
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	b.t.Fatalf("%s does not count past %d: %s", b.name, n, docker(b.t, "logs", "--tail", "5", b.name))
+	return 0
+}
+
+// goesOn fails unless the restored container counts on from its checkpoint.
+// at, its count then, must be above 5: a fresh start would print less.
+func (b *box) goesOn(at int) {
+	b.t.Helper()
+	// The newest line may still be the stopped one's: wait for two new ones.
+	lines := strings.Count(docker(b.t, "logs", b.name), "\n")
+	for range 100 {
+		out := strings.Split(strings.ReplaceAll(docker(b.t, "logs", b.name), "\r", ""), "\n")
+		if len(out) > lines+3 {
+			last, err := strconv.Atoi(out[len(out)-1])
+			if err != nil || last <= at || last > at+200 {
+				b.t.Fatalf("counts %q after a restore of %d", out[len(out)-1], at)
+			}
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	b.t.Fatalf("%s does not go on from %d", b.name, at)
+}
+
+// record is the part of container.json that the suite looks at.
+type record struct {
+	SchemaVersion int    `json:"schema_version"`
+	ID            string `json:"id"`
+	Name          string `json:"name"`
+	Checkpoint    string `json:"checkpoint"`
+	SizeBytes     int64  `json:"size_bytes"`
+	Stats         struct {
+		FrozenUS int64 `json:"frozen_us"`
+	} `json:"stats"`
+	Files []struct {
+		Name   string `json:"name"`
+		SHA256 string `json:"sha256"`
+	} `json:"files"`
+}
+
+func (b *box) list() []record {
+	b.t.Helper()
+	var list []record
+	out := b.must(0, "list", "--json").stdout
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		b.t.Fatalf("%v: %s", err, out)
+	}
+	return list
+}
+
+// untouched runs f and fails unless the container is the same process after
+// it, still counts, and the store holds nothing but logs of failures.
+func (b *box) untouched(f func()) {
+	b.t.Helper()
+	pid, at := b.pid(), b.count()
+	f()
+	if now := b.pid(); now != pid {
+		b.t.Errorf("pid was %s, is %s", pid, now)
+	}
+	b.await(at)
+	_ = filepath.Walk(b.store, func(path string, info os.FileInfo, err error) error {
+		if err == nil && !info.IsDir() && info.Name() != ".lock" && !strings.Contains(path, "/.failed-") {
+			b.t.Errorf("left over: %s", path)
+		}
+		return err
+	})
+}

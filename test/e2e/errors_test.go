@@ -1,0 +1,251 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func counter(t *testing.T) *box {
+	t.Helper()
+	b := start(t, baseImage, "sh", "-c", counting)
+	b.await(8)
+	return b
+}
+
+func TestRefusalsLeaveTheContainerAlone(t *testing.T) {
+	t.Parallel()
+	b := counter(t)
+	old := filepath.Join(t.TempDir(), "criu")
+	if err := os.WriteFile(old, []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		code   int
+		stderr string
+		args   []string
+	}{
+		"no such container": {10, "no such container: " + prefix + "none", []string{"checkpoint", prefix + "none"}},
+		"bad name":          {2, "bad name", []string{"checkpoint", b.name, "--name", "../x"}},
+		"no criu":           {21, "criu is not usable", []string{"checkpoint", b.name, "--criu", "/nonexistent/criu"}},
+		"criu that fails":   {21, "criu is not usable", []string{"checkpoint", b.name, "--criu", old}},
+		"docker down":       {20, "docker is not reachable", []string{"checkpoint", b.name, "--docker-host", "unix:///nonexistent.sock"}},
+		"no such flag":      {2, "unknown flag", []string{"checkpoint", b.name, "--fast"}},
+		"restore running":   {12, "no such checkpoint", []string{"restore", b.name}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.untouched(func() {
+				r := b.must(test.code, test.args...)
+				if !strings.Contains(r.stderr, test.stderr) || r.stdout != "" {
+					t.Errorf("stdout %q stderr %q, want %q", r.stdout, r.stderr, test.stderr)
+				}
+			})
+		})
+	}
+	t.Run("as json", func(t *testing.T) {
+		r := b.must(10, "checkpoint", prefix+"none", "--json")
+		var e struct {
+			Error string `json:"error"`
+			Code  int    `json:"code"`
+			Hint  string `json:"hint"`
+		}
+		if err := json.Unmarshal([]byte(r.stderr), &e); err != nil || e.Code != 10 || e.Error == "" || e.Hint == "" {
+			t.Errorf("%v: %s", err, r.stderr)
+		}
+	})
+}
+
+func TestRestoreOfARunningContainer(t *testing.T) {
+	t.Parallel()
+	b := counter(t)
+	b.checkpoint()
+	pid := b.pid()
+	if r := b.must(11, "restore", b.name); !strings.Contains(r.stderr, "docker stop "+b.name) {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+	if b.pid() != pid {
+		t.Error("the container was touched")
+	}
+}
+
+func TestNameTaken(t *testing.T) {
+	t.Parallel()
+	b := counter(t)
+	b.checkpoint("--name", "one")
+	at := b.count()
+	if r := b.must(13, "checkpoint", b.name, "--name", "one"); !strings.Contains(r.stderr, b.name+"/one") {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+	b.await(at)
+	if list := b.list(); len(list) != 1 {
+		t.Errorf("list: %+v", list)
+	}
+}
+
+func TestStoppedAndPaused(t *testing.T) {
+	t.Parallel()
+	b := counter(t)
+	docker(t, "pause", b.name)
+	if r := b.must(11, "checkpoint", b.name); !strings.Contains(r.stderr, "docker unpause "+b.name) {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+	if state := b.state(); state != "paused" {
+		t.Errorf("was paused, is %s", state)
+	}
+	docker(t, "unpause", b.name)
+	b.await(b.count())
+	b.kill()
+	if r := b.must(11, "checkpoint", b.name); !strings.Contains(r.stderr, "docker start "+b.name) {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+}
+
+func TestHostPIDNamespace(t *testing.T) {
+	t.Parallel()
+	b := start(t, "--pid", "host", baseImage, "sh", "-c", counting)
+	b.await(8)
+	b.untouched(func() { b.must(11, "checkpoint", b.name) })
+}
+
+// A mount of the host that came with a bind would not come back with it.
+func TestMountBelowABind(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	below := filepath.Join(dir, "below")
+	if err := os.Mkdir(below, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", below, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(below, syscall.MNT_DETACH) })
+	b := start(t, "-v", dir+":/data", baseImage, "sh", "-c", counting)
+	b.await(8)
+	b.untouched(func() {
+		if r := b.must(14, "checkpoint", b.name); !strings.Contains(r.stderr, "mount /data/below (tmpfs)") {
+			t.Errorf("stderr: %s", r.stderr)
+		}
+	})
+}
+
+func TestWithoutRoot(t *testing.T) {
+	t.Parallel()
+	b := counter(t)
+	b.untouched(func() {
+		cmd := exec.Command(binary, "checkpoint", b.name)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if r := execute(t, cmd); r.code != 21 || !strings.Contains(r.stderr, "needs root") {
+			t.Errorf("exit %d: %s", r.code, r.stderr)
+		}
+	})
+}
+
+func TestDiskFull(t *testing.T) {
+	t.Parallel()
+	b := start(t, baseImage, "/workload", "memory", "32")
+	b.await(8)
+	if err := syscall.Mount("tmpfs", b.store, "tmpfs", 0, "size=8m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(b.store, syscall.MNT_DETACH) })
+	b.untouched(func() {
+		for _, leave := range []string{"true", "false"} {
+			if r := b.must(22, "checkpoint", b.name, "--leave-running="+leave); !strings.Contains(r.stderr, "filesystem is full") {
+				t.Errorf("stderr: %s", r.stderr)
+			}
+		}
+	})
+}
+
+func TestDamagedCheckpoint(t *testing.T) {
+	t.Parallel()
+	b := counter(t)
+	b.checkpoint()
+	b.kill()
+	pages := filepath.Join(b.store, b.name, "checkpoint1", "pages-1.img")
+	info, err := os.Stat(pages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(pages, info.Size()-1); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.must(24, "restore", b.name); !strings.Contains(r.stderr, "pages-1.img") {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+	if state := b.state(); state != "exited" {
+		t.Errorf("was exited, is %s", state)
+	}
+}
+
+// The file that the shell reads changes its size: CRIU refuses to restore, and
+// the message says why.
+func TestFileChangedSinceTheCheckpoint(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("old\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	b := start(t, "-v", dir+":/data", baseImage, "sh", "-c", "exec 3</data/file; "+counting)
+	b.await(8)
+	b.checkpoint("--leave-running=false")
+	if err := os.WriteFile(file, []byte("longer than before\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.must(23, "restore", b.name); !strings.Contains(r.stderr, "hint: a file changed since the checkpoint") {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+	if r := b.must(0, "logs", b.name, "--restore", "--errors"); !strings.Contains(r.stdout, "bad size") {
+		t.Errorf("logs --restore: %s", r.stdout)
+	}
+	if state := b.state(); state != "exited" {
+		t.Errorf("is %s", state)
+	}
+}
+
+// The whole process group gets Ctrl-C; the container must not notice.
+func TestInterrupt(t *testing.T) {
+	t.Parallel()
+	b := start(t, baseImage, "/workload", "memory", "256")
+	b.await(8)
+	b.untouched(func() {
+		cmd := exec.Command(binary, "--dir", b.store, "checkpoint", b.name)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		log := filepath.Join(b.store, b.name, ".new-checkpoint1", "dump.log")
+		for range 1000 {
+			if _, err := os.Stat(log); err == nil {
+				break
+			}
+			time.Sleep(time.Millisecond)
+		}
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
+		_ = cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != 130 {
+			t.Errorf("exit %d, want 130", code)
+		}
+	})
+	b.checkpoint()
+	b.await(b.count() + 45)
+}
+
+// A container that Docker would start or remove when its checkpoint stops it.
+func TestStopThatDockerWouldUndo(t *testing.T) {
+	t.Parallel()
+	for _, option := range [][]string{{"--restart", "always"}, {"--rm"}} {
+		b := start(t, append(option, baseImage, "sh", "-c", counting)...)
+		b.await(8)
+		b.untouched(func() { b.must(11, "checkpoint", b.name, "--leave-running=false") })
+		b.checkpoint()
+	}
+}

@@ -1,0 +1,153 @@
+//go:build e2e
+
+// Package e2e drives the built checkpointctl against a real dockerd and CRIU.
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// prefix begins the name of everything the suite makes in Docker.
+var prefix = fmt.Sprintf("ckpt-e2e-%d-", os.Getpid())
+
+// binary is the checkpointctl under test, baseImage and appsImage the images.
+var binary, baseImage, appsImage string
+
+const runcConf = "/etc/criu/runc.conf"
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// run never skips: a machine that cannot run the suite fails it.
+func run(m *testing.M) (int, error) {
+	if err := requirements(); err != nil {
+		return 1, err
+	}
+	tmp, err := os.MkdirTemp("", "ckpt-e2e-")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(tmp)
+	binary = filepath.Join(tmp, "checkpointctl")
+	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/checkpointctl").CombinedOutput(); err != nil {
+		return 1, fmt.Errorf("building checkpointctl: %w\n%s", err, out)
+	}
+	// The test without root runs it as nobody.
+	if err := os.Chmod(tmp, 0o755); err != nil {
+		return 1, err
+	}
+	if baseImage, err = buildBase(tmp); err != nil {
+		return 1, fmt.Errorf("base image: %w", err)
+	}
+	if appsImage, err = buildApps(tmp); err != nil {
+		return 1, fmt.Errorf("apps image: %w", err)
+	}
+	before, err := takeFootprint()
+	if err != nil {
+		return 1, err
+	}
+	code := m.Run()
+	if err := checkFootprint(before); err != nil {
+		return 1, err
+	}
+	return code, nil
+}
+
+func requirements() error {
+	if os.Geteuid() != 0 {
+		return errors.New("must run as root")
+	}
+	out, err := exec.Command("docker", "version", "--format", "{{.Server.Experimental}}").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("docker is not reachable: %w: %s", err, out)
+	}
+	if strings.TrimSpace(string(out)) != "true" {
+		return errors.New("dockerd runs without experimental; see scripts/setup.sh")
+	}
+	if out, err := exec.Command("criu", "check").CombinedOutput(); err != nil {
+		return fmt.Errorf("criu check: %w: %s", err, out)
+	}
+	return nil
+}
+
+// footprint is what the host must look like after the suite as it did before.
+type footprint struct {
+	runcConf string
+	rules    int
+}
+
+func takeFootprint() (footprint, error) {
+	var f footprint
+	data, err := os.ReadFile(runcConf)
+	if errors.Is(err, os.ErrNotExist) {
+		f.runcConf = "(absent)"
+	} else if err != nil {
+		return f, err
+	} else {
+		f.runcConf = string(data)
+	}
+	// A new Docker network leaves chains, but no rules, behind.
+	out, err := exec.Command("iptables-save").Output()
+	if err != nil {
+		return f, fmt.Errorf("iptables-save: %w", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(line, "-A ") {
+			f.rules++
+		}
+	}
+	return f, nil
+}
+
+func checkFootprint(before footprint) error {
+	var errs []error
+	for _, list := range [][]string{
+		{"ps", "-a", "--format", "{{.Names}}"},
+		{"network", "ls", "--format", "{{.Name}}"},
+		{"volume", "ls", "--format", "{{.Name}}"},
+	} {
+		out, err := exec.Command("docker", list...).Output()
+		if err != nil {
+			return err
+		}
+		for _, name := range strings.Fields(string(out)) {
+			if strings.HasPrefix(name, prefix) {
+				errs = append(errs, fmt.Errorf("docker %s: %s is left over", list[0], name))
+			}
+		}
+	}
+	if root, err := exec.Command("docker", "info", "--format", "{{.DockerRootDir}}").Output(); err != nil {
+		errs = append(errs, err)
+	} else {
+		pattern := filepath.Join(strings.TrimSpace(string(root)), "containers", "*", "checkpoints", "checkpointctl-*")
+		if left, _ := filepath.Glob(pattern); left != nil {
+			errs = append(errs, fmt.Errorf("left over: %v", left))
+		}
+	}
+	// The daemon takes a moment to remove the rules of the last container.
+	var after footprint
+	for range 20 {
+		var err error
+		if after, err = takeFootprint(); err != nil {
+			return err
+		}
+		if after == before {
+			return errors.Join(errs...)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return errors.Join(append(errs, fmt.Errorf("host changed: %+v, was %+v", after, before))...)
+}
