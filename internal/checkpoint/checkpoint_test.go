@@ -184,20 +184,21 @@ func TestCRIUConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	var rec metadata.Record
-	rec.Options.TCPEstablished = true
+	rec.Options.TCPEstablished, rec.Options.FileLocks = true, true
+	rec.Files = []metadata.File{{Name: "filelocks.img", SizeBytes: 8}}
 	if got := criuConfig(rec, false); got != nil {
 		t.Errorf("nothing to say: %v", got)
 	}
-	rec.Files = []metadata.File{{Name: "tcp-stream-3.img"}}
+	rec.Files = []metadata.File{{Name: "tcp-stream-3.img"}, {Name: "filelocks.img", SizeBytes: 24}}
 	rec.Mounts = []metadata.Mount{
 		{Path: "/sbin/docker-init", Action: "external", Key: "/sbin/docker-init", Source: filepath.Join(dir, "init")},
 		{Path: "/data", Action: "external", Key: "/data", Source: filepath.Join(dir, "tini")},
 	}
 	external := "external mnt[/sbin/docker-init]:" + filepath.Join(dir, "tini")
-	if got := criuConfig(rec, false); !reflect.DeepEqual(got, []string{"tcp-established", external}) {
+	if got := criuConfig(rec, false); !reflect.DeepEqual(got, []string{"tcp-established", "file-locks", external}) {
 		t.Errorf("got %v", got)
 	}
-	if got := criuConfig(rec, true); !reflect.DeepEqual(got, []string{"tcp-close", external}) {
+	if got := criuConfig(rec, true); !reflect.DeepEqual(got, []string{"tcp-close", "file-locks", external}) {
 		t.Errorf("got %v", got)
 	}
 }

@@ -58,6 +58,10 @@ func criuConfig(rec metadata.Record, tcpClose bool) []string {
 	case rec.Options.TCPEstablished && hasTCP(rec):
 		lines = append(lines, "tcp-established")
 	}
+	// Without it CRIU restores the file and silently leaves the lock out.
+	if rec.Options.FileLocks && hasLocks(rec) {
+		lines = append(lines, "file-locks")
+	}
 	for _, m := range rec.Mounts {
 		if m.Action != string(mounts.External) || m.Source == "" {
 			continue
@@ -79,6 +83,12 @@ func criuConfig(rec metadata.Record, tcpClose bool) []string {
 // a tcp-stream image for each.
 func hasTCP(rec metadata.Record) bool {
 	return slices.ContainsFunc(rec.Files, func(f metadata.File) bool { return strings.HasPrefix(f.Name, "tcp-stream-") })
+}
+
+// hasLocks says whether the image of file locks holds more than its two
+// 4-byte magics.
+func hasLocks(rec metadata.Record) bool {
+	return slices.ContainsFunc(rec.Files, func(f metadata.File) bool { return f.Name == "filelocks.img" && f.SizeBytes > 8 })
 }
 
 // fits returns a *docker.StateError, or ErrIncompatible with the reason.
