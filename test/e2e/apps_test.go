@@ -94,8 +94,8 @@ func TestFileLock(t *testing.T) {
 	held()
 }
 
+// Not parallel, as TestEstablishedTCP: the client keeps its connection open.
 func TestNginx(t *testing.T) {
-	t.Parallel()
 	b := start(t, "-p", "127.0.0.1::80", appsImage, "nginx", "-c", "/nginx.conf", "-e", "/dev/stderr")
 	answers := func() {
 		t.Helper()
