@@ -144,7 +144,8 @@ func (d *Draft) Publish(r Record) error {
 	return syncPath(filepath.Join(d.store.Dir, d.container))
 }
 
-// Sync writes the draft through to the disk.
+// Sync writes the draft through to the disk. CRIU makes its images readable
+// for all; here they become the owner's alone.
 func (d *Draft) Sync() error {
 	list, err := os.ReadDir(d.Dir)
 	if err != nil {
@@ -152,7 +153,8 @@ func (d *Draft) Sync() error {
 	}
 	for _, e := range list {
 		if e.Type().IsRegular() {
-			if err := syncPath(filepath.Join(d.Dir, e.Name())); err != nil {
+			path := filepath.Join(d.Dir, e.Name())
+			if err := errors.Join(os.Chmod(path, 0o600), syncPath(path)); err != nil {
 				return err
 			}
 		}

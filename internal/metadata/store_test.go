@@ -17,7 +17,7 @@ func publish(t *testing.T, s Store, container, name string, at time.Time) {
 	}
 	r := Record{SchemaVersion: SchemaVersion, Checkpoint: name, Timestamp: at}
 	r.Name, r.ID = container, strings.Repeat("a", 64)
-	if err := os.WriteFile(filepath.Join(d.Dir, "pages-1.img"), []byte("pages"), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(d.Dir, "pages-1.img"), []byte("pages"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if r.Files, err = Hash(d.Dir); err != nil {

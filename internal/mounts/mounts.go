@@ -5,6 +5,7 @@ package mounts
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/moby/sys/mountinfo"
 )
@@ -29,6 +30,9 @@ func Parse(r io.Reader) ([]Mount, error) {
 	}
 	list := make([]Mount, 0, len(infos))
 	for _, i := range infos {
+		if !strings.HasPrefix(i.Mountpoint, "/") {
+			return nil, fmt.Errorf("parsing mountinfo: mount %d at %q, which is no path", i.ID, i.Mountpoint)
+		}
 		list = append(list, Mount{
 			ID: i.ID, Parent: i.Parent, Root: i.Root, Path: i.Mountpoint,
 			FSType: i.FSType, Source: i.Source, Options: i.Options,

@@ -206,3 +206,17 @@ func (b *box) untouched(f func()) {
 		return err
 	})
 }
+
+// private fails when anybody but root could read the store.
+func (b *box) private() {
+	b.t.Helper()
+	err := filepath.Walk(filepath.Join(b.store, b.name), func(path string, info os.FileInfo, err error) error {
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			b.t.Errorf("%s has mode %o", path, info.Mode().Perm())
+		}
+		return err
+	})
+	if err != nil {
+		b.t.Error(err)
+	}
+}

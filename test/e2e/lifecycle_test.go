@@ -137,6 +137,7 @@ func TestFiveCheckpointsInAnyOrder(t *testing.T) {
 			t.Errorf("record: %+v", r)
 		}
 	}
+	b.private()
 	for _, name := range []string{"c", "a", "e", "b", "d"} {
 		b.kill()
 		b.restore(name)
