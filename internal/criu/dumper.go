@@ -4,6 +4,7 @@ package criu
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -129,7 +130,7 @@ func (d *Dumper) Dump(ctx context.Context, req Request) (Stats, error) {
 		log, _ := os.ReadFile(filepath.Join(req.ImageDir, LogFile))
 		return Stats{}, &DumpError{Err: err, Log: string(log)}
 	}
-	return readStats(req.ImageDir)
+	return readStats(req.ImageDir), nil
 }
 
 func rpcOptions(req Request) (*rpc.CriuOpts, func(), error) {
@@ -224,19 +225,32 @@ func (n *notify) interrupted() error {
 	return n.err
 }
 
-func readStats(dir string) (Stats, error) {
+// readStats returns zeros when there are no figures to read: the images are
+// whole without them, and may be all that is left of the container.
+func readStats(dir string) Stats {
 	f, err := os.Open(dir)
 	if err != nil {
-		return Stats{}, err
+		return Stats{}
 	}
 	defer f.Close()
+	if !wholeStats(filepath.Join(dir, stats.StatsDump)) {
+		return Stats{}
+	}
 	s, err := stats.CriuGetDumpStats(f)
 	if err != nil {
-		return Stats{}, fmt.Errorf("reading stats-dump: %w", err)
+		return Stats{}
 	}
 	return Stats{
 		FreezingUS: uint64(s.GetFreezingTime()), FrozenUS: uint64(s.GetFrozenTime()),
 		MemDumpUS: uint64(s.GetMemdumpTime()), MemWriteUS: uint64(s.GetMemwriteTime()),
 		PagesScanned: s.GetPagesScanned(), PagesSkipped: s.GetPagesSkippedParent(), PagesWritten: s.GetPagesWritten(),
-	}, nil
+	}
+}
+
+// wholeStats says whether the file holds the two magics, a size, and as many
+// bytes: go-criu (v7.2.0) panics on a shorter one.
+func wholeStats(path string) bool {
+	data, err := os.ReadFile(path)
+	return err == nil && len(data) >= stats.PayloadOffset &&
+		uint64(len(data)) >= stats.PayloadOffset+uint64(binary.LittleEndian.Uint32(data[stats.SizeOffset:]))
 }

@@ -1,0 +1,176 @@
+package script
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/checkpoint-restore/go-criu/v7/rpc"
+	"github.com/checkpoint-restore/go-criu/v7/stats"
+	"google.golang.org/protobuf/proto"
+)
+
+// fakeCRIU is a criu that copies no memory. FAKE_CRIU says how it behaves:
+//
+//	old       it is CRIU 3.16
+//	no-check  `criu check` fails
+//	no-dirty  the kernel has no dirty tracking
+//	tcp       a dump meets an established TCP connection
+//	nonsense  it answers a dump with bytes that are no answer
+//	no-stats  its stats-dump is cut short
+//	dies      it exits in the middle of a dump
+func fakeCRIU(args []string) int {
+	mode := strings.Split(os.Getenv("FAKE_CRIU"), ",")
+	is := func(what string) bool { return slices.Contains(mode, what) }
+	switch {
+	case len(args) > 0 && args[0] == "check":
+		if is("no-check") || is("no-dirty") && slices.Contains(args, "mem_dirty_track") {
+			fmt.Fprintln(os.Stderr, "Error (criu/fake.c:1): the feature is missing")
+			return 1
+		}
+		return 0
+	case len(args) == 2 && args[0] == "swrk":
+		fd, err := strconv.Atoi(args[1])
+		if err == nil {
+			err = (&worker{sock: os.NewFile(uintptr(fd), "rpc"), is: is}).serve()
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "fake criu:", err)
+			return 1
+		}
+		return 0
+	}
+	fmt.Fprintln(os.Stderr, "fake criu: unknown command", args)
+	return 1
+}
+
+type worker struct {
+	sock *os.File
+	is   func(string) bool
+}
+
+func (w *worker) receive() (*rpc.CriuReq, error) {
+	buf := make([]byte, 1<<16)
+	n, err := w.sock.Read(buf)
+	if err != nil {
+		return nil, err
+	}
+	req := &rpc.CriuReq{}
+	return req, proto.Unmarshal(buf[:n], req)
+}
+
+func (w *worker) send(resp *rpc.CriuResp) error {
+	data, err := proto.Marshal(resp)
+	if err == nil {
+		_, err = w.sock.Write(data)
+	}
+	return err
+}
+
+func (w *worker) serve() error {
+	req, err := w.receive()
+	if err != nil {
+		return nil // closed without a request
+	}
+	switch req.GetType() {
+	case rpc.CriuReqType_VERSION:
+		v := &rpc.CriuVersion{MajorNumber: proto.Int32(4), MinorNumber: proto.Int32(2), Sublevel: proto.Int32(1)}
+		if w.is("old") {
+			v = &rpc.CriuVersion{MajorNumber: proto.Int32(3), MinorNumber: proto.Int32(16)}
+		}
+		return w.send(&rpc.CriuResp{Type: req.Type, Success: proto.Bool(true), Version: v})
+	case rpc.CriuReqType_DUMP:
+		return w.dump(req)
+	default:
+		return fmt.Errorf("unknown request %s", req.GetType())
+	}
+}
+
+func (w *worker) dump(req *rpc.CriuReq) error {
+	opts := req.GetOpts()
+	// CRIU, too, reaches the descriptors of who asks through /proc.
+	dir, err := filepath.EvalSymlinks(fmt.Sprintf("/proc/%d/fd/%d", os.Getppid(), opts.GetImagesDirFd()))
+	if err != nil {
+		return err
+	}
+	write := func(name, text string) error {
+		return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)
+	}
+	switch {
+	case w.is("nonsense"):
+		_, err := w.sock.Write([]byte("\xff\xff nonsense"))
+		return err
+	case w.is("tcp"):
+		log := "(00.001) before\n(00.002) Error (criu/sk-inet.c:191): inet: Connected TCP socket, consider using --tcp-established option.\n"
+		if err := write(opts.GetLogFile(), log); err != nil {
+			return err
+		}
+		return w.send(&rpc.CriuResp{Type: req.Type, Success: proto.Bool(false)})
+	}
+	if err := write(opts.GetLogFile(), "(00.001) Dumping finished successfully\n"); err != nil {
+		return err
+	}
+	for _, script := range []string{"pre-dump", "network-lock", "post-dump"} {
+		if script == "post-dump" {
+			if w.is("dies") {
+				return fmt.Errorf("dies")
+			}
+			if err := writeImages(write, opts); err != nil {
+				return err
+			}
+			if w.is("no-stats") {
+				if err := write("stats-dump", "\x0a"); err != nil {
+					return err
+				}
+			}
+		}
+		typ := rpc.CriuReqType_NOTIFY
+		if err := w.send(&rpc.CriuResp{Type: &typ, Success: proto.Bool(true), Notify: &rpc.CriuNotify{Script: proto.String(script)}}); err != nil {
+			return err
+		}
+		if answer, err := w.receive(); err != nil || !answer.GetNotifySuccess() {
+			return fmt.Errorf("%s failed, the tasks are resumed", script)
+		}
+	}
+	if !opts.GetLeaveRunning() {
+		if err := syscall.Kill(int(opts.GetPid()), syscall.SIGKILL); err != nil {
+			return err
+		}
+	}
+	return w.send(&rpc.CriuResp{Type: req.Type, Success: proto.Bool(true), Dump: &rpc.CriuDumpResp{}})
+}
+
+// writeImages puts the options where a script can read them: in the image of
+// the core.
+func writeImages(write func(name, text string) error, opts *rpc.CriuOpts) error {
+	for name, text := range map[string]string{
+		"core-1.img":  opts.String(),
+		"pages-1.img": strings.Repeat("page", 1024),
+		"stats-dump": statsDump(&stats.DumpStatsEntry{
+			FreezingTime: proto.Uint32(1000), FrozenTime: proto.Uint32(2500), MemdumpTime: proto.Uint32(500), MemwriteTime: proto.Uint32(400),
+			PagesScanned: proto.Uint64(10), PagesSkippedParent: proto.Uint64(0), PagesWritten: proto.Uint64(1), PagesLazy: proto.Uint64(0),
+		}),
+	} {
+		if err := write(name, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func statsDump(d *stats.DumpStatsEntry) string {
+	payload, err := proto.Marshal(&stats.StatsEntry{Dump: d})
+	if err != nil {
+		panic(err)
+	}
+	var out []byte
+	out = binary.LittleEndian.AppendUint32(out, stats.ImgServiceMagic)
+	out = binary.LittleEndian.AppendUint32(out, stats.StatsMagic)
+	out = binary.LittleEndian.AppendUint32(out, uint32(len(payload)))
+	return string(append(out, payload...))
+}

@@ -1,0 +1,298 @@
+package script
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/api/types/storage"
+	"github.com/docker/docker/api/types/system"
+)
+
+// daemon is a fake dockerd on a socket of its own.
+type daemon struct {
+	host, root string
+	server     *http.Server
+	mu         sync.Mutex
+	version    string
+	off        bool          // experimental
+	delay      time.Duration // before every answer
+	garbage    bool          // answers that are no JSON
+	containers map[string]*box
+}
+
+// box is a container of the fake daemon.
+type box struct {
+	id, name, image, digest         string
+	restart, pidMode, state, driver string
+	autoRemove                      bool
+	cmd                             *exec.Cmd
+	done                            chan struct{} // closed when the process has ended
+}
+
+func startDaemon(root string) (*daemon, error) {
+	dir, err := os.MkdirTemp("", "ckpt-docker-") // a socket's path must be short
+	if err != nil {
+		return nil, err
+	}
+	socket := filepath.Join(dir, "sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{host: "unix://" + socket, root: root, version: "26.1.5", containers: map[string]*box{}}
+	d.server = &http.Server{Handler: d.handler(), ReadHeaderTimeout: time.Minute}
+	go func() { _ = d.server.Serve(l) }()
+	return d, nil
+}
+
+func (d *daemon) stop() {
+	_ = d.server.Close()
+	for name := range d.containers {
+		_ = d.kill(name)
+	}
+	_ = os.RemoveAll(filepath.Dir(strings.TrimPrefix(d.host, "unix://")))
+}
+
+func (d *daemon) set(pairs []string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range pairs {
+		key, value, _ := strings.Cut(p, "=")
+		var err error
+		switch key {
+		case "version":
+			d.version = value
+		case "experimental":
+			d.off = value == "false"
+		case "delay":
+			d.delay, err = time.ParseDuration(value)
+		case "garbage":
+			d.garbage = value == "true"
+		default:
+			err = fmt.Errorf("daemon has no %s", key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *daemon) add(name string, pairs []string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b := &box{id: fmt.Sprintf("%064x", len(d.containers)+0xabc000), name: name, image: "app:1", digest: "sha256:app", driver: "overlay2"}
+	for _, p := range pairs {
+		key, value, _ := strings.Cut(p, "=")
+		switch key {
+		case "id":
+			b.id = value
+		case "digest":
+			b.digest = value
+		case "restart":
+			b.restart = value
+		case "pid":
+			b.pidMode = value
+		case "state":
+			b.state = value
+		case "driver":
+			b.driver = value
+		case "rm":
+			b.autoRemove = value == "true"
+		default:
+			return fmt.Errorf("container has no %s", key)
+		}
+	}
+	d.containers[name] = b
+	return nil
+}
+
+// start gives the container a process and waits until it is ready.
+func (d *daemon) start(name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b := d.containers[name]
+	root := filepath.Join(d.root, "merged", name)
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return err
+	}
+	b.cmd = exec.Command("container", root)
+	b.cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS | syscall.CLONE_NEWPID,
+	}
+	b.cmd.Stderr = os.Stderr
+	out, err := b.cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := b.cmd.Start(); err != nil {
+		return err
+	}
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		return fmt.Errorf("container says %q: %w", line, err)
+	}
+	b.done = make(chan struct{})
+	go func() { _ = b.cmd.Wait(); close(b.done) }()
+	return nil
+}
+
+func (b *box) running() bool {
+	if b.done == nil {
+		return false
+	}
+	select {
+	case <-b.done:
+		return false
+	default:
+		return true
+	}
+}
+
+func (d *daemon) kill(name string) error {
+	b := d.containers[name]
+	if b == nil {
+		return fmt.Errorf("no container %s", name)
+	}
+	if b.running() {
+		_ = b.cmd.Process.Kill()
+		<-b.done
+	}
+	return nil
+}
+
+func (d *daemon) remove(name string) error {
+	err := d.kill(name)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.containers, name)
+	return err
+}
+
+func (d *daemon) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/_ping", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Api-Version", "1.45")
+		_, _ = w.Write([]byte("OK"))
+	})
+	mux.HandleFunc("GET /{v}/info", func(w http.ResponseWriter, _ *http.Request) {
+		d.answer(w, system.Info{
+			ServerVersion: d.version, DockerRootDir: d.root, Driver: "overlay2",
+			CgroupVersion: "2", DefaultRuntime: "runc", ExperimentalBuild: !d.off,
+		})
+	})
+	mux.HandleFunc("GET /{v}/version", func(w http.ResponseWriter, _ *http.Request) {
+		d.answer(w, types.Version{Version: d.version, Components: []types.ComponentVersion{{Name: "runc", Version: "1.1.15"}}})
+	})
+	mux.HandleFunc("GET /{v}/containers/json", func(w http.ResponseWriter, _ *http.Request) {
+		var list []container.Summary
+		for name, b := range d.containers {
+			list = append(list, container.Summary{ID: b.id, Names: []string{"/" + name}})
+		}
+		d.answer(w, list)
+	})
+	mux.HandleFunc("GET /{v}/containers/{ref}/json", func(w http.ResponseWriter, r *http.Request) {
+		b := d.find(r.PathValue("ref"))
+		if b == nil {
+			refuse(w, http.StatusNotFound, "No such container: "+r.PathValue("ref"))
+			return
+		}
+		d.answer(w, d.inspect(b))
+	})
+	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.restore)
+	return mux
+}
+
+// find resolves a name, an ID or a unique prefix of one.
+func (d *daemon) find(ref string) *box {
+	if b := d.containers[ref]; b != nil {
+		return b
+	}
+	var found *box
+	for _, b := range d.containers {
+		if strings.HasPrefix(b.id, ref) {
+			if found != nil {
+				return nil
+			}
+			found = b
+		}
+	}
+	return found
+}
+
+func (d *daemon) inspect(b *box) container.InspectResponse {
+	state := &container.State{Status: "exited"}
+	if b.running() {
+		state = &container.State{Status: "running", Running: true, Pid: b.cmd.Process.Pid}
+	}
+	if b.state != "" {
+		state.Status = b.state
+	}
+	merged := filepath.Join(d.root, "merged", b.name)
+	graph := storage.DriverData{Name: b.driver}
+	if b.driver == "overlay2" {
+		graph.Data = map[string]string{"MergedDir": merged, "UpperDir": merged + "-upper"}
+	}
+	return container.InspectResponse{
+		ContainerJSONBase: &container.ContainerJSONBase{
+			ID: b.id, Name: "/" + b.name, Image: b.digest, State: state,
+			GraphDriver: graph,
+			HostConfig: &container.HostConfig{
+				Runtime: "runc", AutoRemove: b.autoRemove, PidMode: container.PidMode(b.pidMode),
+				RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(b.restart)},
+			},
+		},
+		Config: &container.Config{Image: b.image},
+		NetworkSettings: &container.NetworkSettings{Networks: map[string]*network.EndpointSettings{
+			"bridge": {IPAddress: "172.17.0.2", MacAddress: "02:42:ac:11:00:02"},
+		}},
+	}
+}
+
+// restore starts from a checkpoint if all that runc would read can be read.
+func (d *daemon) restore(w http.ResponseWriter, r *http.Request) {
+	b := d.find(r.PathValue("ref"))
+	dir := filepath.Join(d.root, "containers", b.id, "checkpoints", r.URL.Query().Get("checkpoint"))
+	for _, name := range []string{"core-1.img", "pages-1.img", "descriptors.json"} {
+		if _, err := os.ReadFile(filepath.Join(dir, name)); err != nil {
+			refuse(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+	}
+	if err := d.start(b.name); err != nil {
+		refuse(w, http.StatusInternalServerError, err.Error())
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (d *daemon) answer(w http.ResponseWriter, v any) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	time.Sleep(d.delay)
+	w.Header().Set("Content-Type", "application/json")
+	if d.garbage {
+		_, _ = w.Write([]byte(strconv.Quote("garbage") + "{"))
+		return
+	}
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+func refuse(w http.ResponseWriter, code int, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(map[string]string{"message": message})
+}
