@@ -1,0 +1,97 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+)
+
+const rounds = 7
+
+// A checkpoint of a small container costs little more than CRIU itself.
+// Medians of alternating runs; the machine's speed cancels out.
+func TestCheckpointIsAsFastAsCRIU(t *testing.T) {
+	b := counter(t)
+	var ours, bare []time.Duration
+	for range rounds {
+		ours = append(ours, timed(func() { b.checkpoint() }))
+		bare = append(bare, bareDump(t, b))
+	}
+	got, want := median(ours), median(bare)*115/100+50*time.Millisecond
+	t.Logf("checkpointctl checkpoint %v, bare criu dump %v, allowed %v", got, median(bare), want)
+	if got > want {
+		t.Errorf("took %v, above 1.15 times a bare criu dump and 50 ms (%v)", ours, bare)
+	}
+}
+
+// Docker copies the pages twice, checkpointctl not at all.
+func TestRestoreIsFasterThanDocker(t *testing.T) {
+	b := start(t, baseImage, "/workload", "memory", "512")
+	b.await(0)
+	b.checkpoint("--leave-running=false")
+	images := filepath.Join(b.store, b.name, "checkpoint1")
+	root := docker(t, "info", "-f", "{{.DockerRootDir}}")
+	id := docker(t, "inspect", "-f", "{{.Id}}", b.name)
+	theirs := filepath.Join(root, "containers", id, "checkpoints", "plain")
+	if err := os.MkdirAll(filepath.Dir(theirs), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("cp", "-a", images, theirs).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	var ours, plain []time.Duration
+	for range 2 {
+		ours = append(ours, timed(func() { b.restore() }))
+		b.kill()
+		plain = append(plain, timed(func() { docker(t, "start", "--checkpoint", "plain", b.name) }))
+		b.kill()
+	}
+	got, want := slices.Min(ours), slices.Min(plain)/10
+	t.Logf("restore of 512 MiB: checkpointctl %v, docker start --checkpoint %v, allowed %v", got, slices.Min(plain), want)
+	if got > want {
+		t.Errorf("took %v, above a tenth of Docker's %v", ours, plain)
+	}
+}
+
+func timed(f func()) time.Duration {
+	began := time.Now()
+	f()
+	return time.Since(began)
+}
+
+func median(list []time.Duration) time.Duration {
+	s := slices.Sorted(slices.Values(list))
+	return s[len(s)/2]
+}
+
+// bareDump is criu dump with the options that checkpointctl gives.
+func bareDump(t *testing.T, b *box) time.Duration {
+	t.Helper()
+	var c struct {
+		RootFS string `json:"rootfs"`
+		Mounts []struct{ Action, Key, Value string }
+	}
+	if err := json.Unmarshal([]byte(b.must(0, "inspect", b.name, "--json").stdout), &c); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{
+		"dump", "-t", b.pid(), "-D", t.TempDir(), "-o", "dump.log", "-v4", "--root", c.RootFS, "--leave-running",
+		"--manage-cgroups=soft", "--empty-ns", "net", "--tcp-established", "--file-locks",
+	}
+	for _, m := range c.Mounts {
+		if m.Action == "external" {
+			args = append(args, "--external", "mnt["+m.Key+"]:"+m.Value)
+		}
+	}
+	return timed(func() {
+		if out, err := exec.Command("criu", args...).CombinedOutput(); err != nil {
+			t.Fatalf("criu dump: %v: %s", err, out)
+		}
+	})
+}
