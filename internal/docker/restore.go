@@ -34,6 +34,8 @@ type RestoreRequest struct {
 type RestoreError struct {
 	Err error
 	Log []byte // of CRIU; nil when it did not come to that
+	// Hint is set when this Docker version is known to fail.
+	Hint string
 }
 
 func (e *RestoreError) Error() string {
@@ -63,7 +65,11 @@ func (c *Client) Restore(ctx context.Context, req RestoreRequest) ([]byte, error
 		}
 	}
 	if err != nil {
-		return log, &RestoreError{Err: err, Log: log}
+		e := &RestoreError{Err: err, Log: log}
+		if RestoreBroken(d.Version) {
+			e.Hint = "Docker " + d.Version + " cannot restore a container with a network namespace of its own: use Docker 25, 26.1 or 27"
+		}
+		return log, e
 	}
 	return log, nil
 }

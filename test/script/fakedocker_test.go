@@ -31,6 +31,7 @@ type daemon struct {
 	off        bool          // experimental
 	delay      time.Duration // before every answer
 	garbage    bool          // answers that are no JSON
+	failing    bool          // no container starts
 	containers map[string]*box
 }
 
@@ -82,6 +83,8 @@ func (d *daemon) set(pairs []string) error {
 			d.delay, err = time.ParseDuration(value)
 		case "garbage":
 			d.garbage = value == "true"
+		case "failing":
+			d.failing = value == "true"
 		default:
 			err = fmt.Errorf("daemon has no %s", key)
 		}
@@ -265,6 +268,10 @@ func (d *daemon) inspect(b *box) container.InspectResponse {
 // restore starts from a checkpoint if all that runc would read can be read.
 func (d *daemon) restore(w http.ResponseWriter, r *http.Request) {
 	b := d.find(r.PathValue("ref"))
+	if d.failing {
+		refuse(w, http.StatusInternalServerError, "bind-mount /proc/0/ns/net: no such file or directory")
+		return
+	}
 	dir := filepath.Join(d.root, "containers", b.id, "checkpoints", r.URL.Query().Get("checkpoint"))
 	for _, name := range []string{"core-1.img", "pages-1.img", "descriptors.json"} {
 		if _, err := os.ReadFile(filepath.Join(dir, name)); err != nil {

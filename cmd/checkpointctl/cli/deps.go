@@ -69,6 +69,16 @@ func (d *deps) docker() (*docker.Client, error) {
 	return docker.New(d.cfg.Docker.Host, d.cfg.Docker.Timeout)
 }
 
+// container asks Docker for the container that the user named.
+func (d *deps) container(ctx context.Context, ref string) (*docker.Client, docker.Container, error) {
+	client, err := d.docker()
+	if err != nil {
+		return nil, docker.Container{}, err
+	}
+	c, err := client.Inspect(ctx, ref)
+	return client, c, err
+}
+
 func (d *deps) store() metadata.Store { return metadata.Store{Dir: d.cfg.Dir} }
 func (d *deps) dumper() *criu.Dumper  { return &criu.Dumper{Path: d.cfg.CRIU.Path} }
 

@@ -82,7 +82,9 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitDamaged, "another checkpoint of the container may be whole: checkpointctl list"
 	case errors.As(err, &dump):
 		return exitDump, ""
-	case errors.As(err, &restore), errors.Is(err, checkpoint.ErrIncompatible):
+	case errors.As(err, &restore):
+		return exitRestore, restore.Hint
+	case errors.Is(err, checkpoint.ErrIncompatible):
 		return exitRestore, ""
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted, ""

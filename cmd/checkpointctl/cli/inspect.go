@@ -31,11 +31,7 @@ The container is not touched. What comes from /proc is shown for a running one.
 }
 
 func runInspect(ctx context.Context, d *deps, ref string) error {
-	client, err := d.docker()
-	if err != nil {
-		return err
-	}
-	c, err := client.Inspect(ctx, ref)
+	_, c, err := d.container(ctx, ref)
 	if err != nil {
 		return err
 	}

@@ -37,11 +37,7 @@ func runRestore(ctx context.Context, d *deps, ref, name string, tcpClose bool) e
 	if err := d.requireRoot(); err != nil {
 		return err
 	}
-	client, err := d.docker()
-	if err != nil {
-		return err
-	}
-	c, err := client.Inspect(ctx, ref)
+	client, c, err := d.container(ctx, ref)
 	if err != nil {
 		return err
 	}
