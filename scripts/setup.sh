@@ -38,38 +38,16 @@ apt_install() {
 # would upgrade libc and much else. The suite's source is this machine's own,
 # with the suite's name replaced.
 newer_root() { # DIR SUITE PACKAGE...
-	local dir=$1 suite=$2 apt codename src list
+	local dir=$1 suite=$2 apt
 	shift 2
-	codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
 	apt=$(mktemp -d)
 	mkdir -p "$apt"/{lists/partial,cache/archives/partial,parts}
-	list=
-	for src in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
-		[ -s "$src" ] || continue
-		case $src in
-		*.sources) list="$apt/newer.sources" ;;
-		*) list="$apt/newer.list" ;;
-		esac
-		# The first stanza or line that names the running suite itself; -updates
-		# and -security may not exist for the newer one.
-		if [ "${src##*.}" = sources ]; then
-			awk -v RS= -v c="$codename" '$0 ~ "Suites:[^\n]*" c && $0 !~ "security" {print; exit}' "$src" |
-				sed -E "s/^Suites:.*/Suites: $suite/; /^#/d" >"$list"
-		else
-			grep -E "^deb +.* $codename +" "$src" | head -n 1 | sed "s/ $codename / $suite /" >"$list"
-		fi
-		[ -s "$list" ] && break
-	done
-	[ -s "$list" ] || die "found no apt source for $codename to derive $suite from"
-	local opts=(-qq -o "Dir::Etc::sourcelist=$list" -o "Dir::Etc::sourceparts=$apt/parts"
+	"$top/scripts/suite-source.sh" "$suite" >"$apt/parts/newer.sources"
+	: >"$apt/status"
+	local opts=(-qq -o "Dir::Etc::sourcelist=/dev/null" -o "Dir::Etc::sourceparts=$apt/parts"
 		-o "Dir::State::lists=$apt/lists" -o "Dir::State::status=$apt/status"
 		-o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=root"
 		-o "APT::Install-Recommends=false" -o "Debug::NoLocking=true")
-	: >"$apt/status"
-	case $list in
-	# apt reads deb822 files from the parts directory only.
-	*.sources) mv "$list" "$apt/parts/"; opts+=(-o "Dir::Etc::sourcelist=/dev/null") ;;
-	esac
 	apt-get "${opts[@]}" update
 	apt-get "${opts[@]}" -y --download-only install "$@" >/dev/null
 	rm -rf "$dir.new"

@@ -49,7 +49,7 @@ func TestTCPClose(t *testing.T) {
 	_, client := connected(t)
 	client.checkpoint("--leave-running=false")
 	r := client.must(0, "restore", client.name, "--tcp-close")
-	for range 100 {
+	for range 100 * slow {
 		if strings.Contains(docker(t, "logs", client.name), "connection lost") {
 			return
 		}
@@ -102,7 +102,7 @@ func TestNginx(t *testing.T) {
 		// Docker may publish another port after a restore.
 		address := strings.Split(docker(t, "port", b.name, "80"), "\n")[0]
 		var last error
-		for range 100 {
+		for range 100 * slow {
 			r, err := http.Get("http://" + address + "/")
 			if err == nil {
 				body, _ := io.ReadAll(r.Body)
@@ -131,7 +131,7 @@ func TestRedis(t *testing.T) {
 	ask := func(want string, args ...string) {
 		t.Helper()
 		got := ""
-		for range 100 {
+		for range 100 * slow {
 			if got = docker(t, append([]string{"exec", b.name, "sh", "-c", `redis-cli "$@" 2>&1 || true`, "-"}, args...)...); got == want {
 				return
 			}
@@ -172,7 +172,7 @@ func TestVolumeThatChanges(t *testing.T) {
 	b := start(t, "-v", dir+":/data", baseImage, "sh", "-c", `while :; do cat /data/word; sleep 0.1; done`)
 	says := func(want string) {
 		t.Helper()
-		for range 100 {
+		for range 100 * slow {
 			if docker(t, "logs", "--tail", "1", b.name) == want {
 				return
 			}

@@ -133,7 +133,7 @@ func (b *box) count() int {
 // await waits until the container has counted past n and returns the count.
 func (b *box) await(n int) int {
 	b.t.Helper()
-	for range 200 {
+	for range 200 * slow {
 		if got := b.count(); got > n {
 			return got
 		}
@@ -149,7 +149,7 @@ func (b *box) goesOn(at int) {
 	b.t.Helper()
 	// The newest line may still be the stopped one's: wait for two new ones.
 	lines := strings.Count(docker(b.t, "logs", b.name), "\n")
-	for range 100 {
+	for range 100 * slow {
 		out := strings.Split(strings.ReplaceAll(docker(b.t, "logs", b.name), "\r", ""), "\n")
 		if len(out) > lines+3 {
 			last, err := strconv.Atoi(out[len(out)-1])

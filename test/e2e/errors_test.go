@@ -223,7 +223,7 @@ func TestInterrupt(t *testing.T) {
 			t.Fatal(err)
 		}
 		log := filepath.Join(b.store, b.name, ".new-checkpoint1", "dump.log")
-		for range 1000 {
+		for range 1000 * slow {
 			if _, err := os.Stat(log); err == nil {
 				break
 			}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +20,14 @@ var prefix = fmt.Sprintf("ckpt-e2e-%d-", os.Getpid())
 
 // binary is the checkpointctl under test, baseImage and appsImage the images.
 var binary, baseImage, appsImage string
+
+// slow stretches every wait, for machines in emulation.
+var slow = func() int {
+	if n, err := strconv.Atoi(os.Getenv("CHECKPOINTCTL_E2E_SLOW")); err == nil {
+		return n
+	}
+	return 1
+}()
 
 const runcConf = "/etc/criu/runc.conf"
 
@@ -41,19 +50,11 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	defer os.RemoveAll(tmp)
-	binary = filepath.Join(tmp, "checkpointctl")
-	if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/checkpointctl").CombinedOutput(); err != nil {
-		return 1, fmt.Errorf("building checkpointctl: %w\n%s", err, out)
-	}
-	// The test without root runs it as nobody.
-	if err := os.Chmod(tmp, 0o755); err != nil {
+	if err := prepare(tmp); err != nil {
 		return 1, err
 	}
-	if baseImage, err = buildBase(tmp); err != nil {
-		return 1, fmt.Errorf("base image: %w", err)
-	}
-	if appsImage, err = buildApps(tmp); err != nil {
-		return 1, fmt.Errorf("apps image: %w", err)
+	if file := os.Getenv("CHECKPOINTCTL_E2E_SAVE_IMAGES"); file != "" {
+		return 0, saveImages(file)
 	}
 	before, err := takeFootprint()
 	if err != nil {
@@ -64,6 +65,40 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	return code, nil
+}
+
+// prepare builds what is tested and the images, unless it is told where they
+// are: the VM has neither Go nor apt sources.
+func prepare(tmp string) (err error) {
+	if binary = os.Getenv("CHECKPOINTCTL_E2E_BINARY"); binary == "" {
+		binary = filepath.Join(tmp, "checkpointctl")
+		if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/checkpointctl").CombinedOutput(); err != nil {
+			return fmt.Errorf("building checkpointctl: %w\n%s", err, out)
+		}
+		// The test without root runs it as nobody.
+		if err := os.Chmod(tmp, 0o755); err != nil {
+			return err
+		}
+	}
+	if names := strings.Fields(os.Getenv("CHECKPOINTCTL_E2E_IMAGES")); len(names) == 2 {
+		baseImage, appsImage = names[0], names[1]
+		return nil
+	}
+	if baseImage, err = buildBase(tmp); err != nil {
+		return fmt.Errorf("base image: %w", err)
+	}
+	if appsImage, err = buildApps(tmp); err != nil {
+		return fmt.Errorf("apps image: %w", err)
+	}
+	return nil
+}
+
+// saveImages writes the images to a file, and their names beside it.
+func saveImages(file string) error {
+	if out, err := exec.Command("docker", "save", "-o", file, baseImage, appsImage).CombinedOutput(); err != nil {
+		return fmt.Errorf("docker save: %w: %s", err, out)
+	}
+	return os.WriteFile(file+".names", []byte(baseImage+" "+appsImage+"\n"), 0o644)
 }
 
 func requirements() error {
@@ -139,7 +174,7 @@ func checkFootprint(before footprint) error {
 	}
 	// The daemon takes a moment to remove the rules of the last container.
 	var after footprint
-	for range 20 {
+	for range 20 * slow {
 		var err error
 		if after, err = takeFootprint(); err != nil {
 			return err

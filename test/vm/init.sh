@@ -1,0 +1,40 @@
+#!/bin/sh
+# Init of the VM: makes the machine ready for Docker, runs /job/run and says
+# how that ended on the console, which is all that the host sees.
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev 2>/dev/null
+mkdir -p /dev/pts /dev/shm /dev/mqueue
+mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts
+mount -t tmpfs -o mode=1777 shm /dev/shm
+mount -t mqueue mqueue /dev/mqueue
+mount -t tmpfs -o mode=755 run /run
+mount -t tmpfs -o mode=1777 tmp /tmp
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+# The root of cgroup v2 gives its controllers on only when no process is in it.
+mkdir /sys/fs/cgroup/init
+echo 1 >/sys/fs/cgroup/init/cgroup.procs
+sed 's/\([a-z_0-9]*\)/+\1/g' /sys/fs/cgroup/cgroup.controllers >/sys/fs/cgroup/cgroup.subtree_control
+ip link set lo up
+hostname vm
+echo 1 >/proc/sys/net/ipv4/ip_forward
+for m in overlay veth bridge br_netfilter tun nf_tables nft_compat nf_nat xt_MASQUERADE xt_addrtype xt_conntrack inet_diag tcp_diag udp_diag unix_diag netlink_diag af_packet_diag; do
+	modprobe -q "$m"
+done
+mkdir -p /job
+mount -o ro /dev/nvme0n2 /job
+
+mkdir -p /etc/docker
+echo '{"experimental": true}' >/etc/docker/daemon.json
+dockerd >/var/log/dockerd.log 2>&1 &
+for i in $(seq 300); do
+	docker version >/dev/null 2>&1 && break
+	sleep 0.3
+done
+docker version >/dev/null 2>&1 || tail -n 30 /var/log/dockerd.log
+/job/run
+echo "vm: exit $?"
+sync
+echo o >/proc/sysrq-trigger
+sleep 60
