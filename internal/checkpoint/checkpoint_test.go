@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
@@ -24,24 +25,41 @@ func running() docker.Container {
 }
 
 type fakeDumper struct {
-	err error
-	got criu.Request
+	err, noTracking error
+	got             criu.Request
 }
 
 func (f *fakeDumper) Version() (criu.Version, error) { return 40101, nil }
 
-func (f *fakeDumper) Dump(_ context.Context, r criu.Request) (criu.Stats, error) {
+func (f *fakeDumper) DirtyTracking(context.Context) error { return f.noTracking }
+
+func (f *fakeDumper) Dump(_ context.Context, r criu.Request) (criu.Result, error) {
 	f.got = r
 	if err := os.WriteFile(filepath.Join(r.ImageDir, criu.LogFile), []byte("log"), 0o600); err != nil {
-		return criu.Stats{}, err
+		return criu.Result{}, err
 	}
-	return criu.Stats{FrozenUS: 7}, f.err
+	res := criu.Result{Stats: criu.Stats{FrozenUS: 7}}
+	if r.Rounds != nil {
+		res.Rounds, res.Stop = []criu.Round{{Number: 1}}, criu.MaxRounds
+	}
+	return res, f.err
 }
 
-type fakeEngine struct{}
+func (f *fakeDumper) PreDump(ctx context.Context, r criu.Request) (criu.Result, error) {
+	res, err := f.Dump(ctx, r)
+	res.Stats = criu.Stats{}
+	return res, err
+}
 
-func (fakeEngine) Inspect(context.Context, string) (docker.Container, error) {
-	return docker.Container{State: "exited"}, nil
+// fakeEngine is a daemon that knows one container, in this state.
+type fakeEngine struct{ state string }
+
+func (f fakeEngine) Inspect(context.Context, string) (docker.Container, error) {
+	c := running()
+	if f.state != "" {
+		c.State, c.PID = f.state, 0
+	}
+	return c, nil
 }
 
 func (fakeEngine) Daemon(context.Context) (docker.Daemon, error) {
@@ -68,17 +86,85 @@ func TestCreate(t *testing.T) {
 }
 
 func TestFailedDumpLeavesNothingButTheLog(t *testing.T) {
-	broken := &criu.DumpError{Err: errors.New("boom")}
+	broken := &criu.DumpError{Err: errors.New("boom"), Log: "why"}
 	m := &Creator{Dumper: &fakeDumper{err: broken}, Docker: fakeEngine{}, Store: metadata.Store{Dir: t.TempDir()}}
 	_, err := m.Create(context.Background(), Request{Container: running(), Name: "x"})
-	if !errors.Is(err, broken) {
+	if !errors.Is(err, broken) || !strings.HasSuffix(err.Error(), "; the container runs on") {
 		t.Fatal(err)
+	}
+	m.Docker = fakeEngine{state: "exited"}
+	if _, err := m.Create(context.Background(), Request{Container: running(), Name: "x"}); !strings.HasSuffix(err.Error(), "; the container is exited") {
+		t.Error(err)
 	}
 	if list, _ := m.Store.List(""); len(list) != 0 {
 		t.Errorf("listed: %v", list)
 	}
 	if _, err := m.Store.Log("web", "x", criu.LogFile); err != nil {
 		t.Error(err)
+	}
+}
+
+// A chain is continued only while nothing else counted memory changes.
+func TestParent(t *testing.T) {
+	dump := &fakeDumper{}
+	m := &Creator{Dumper: dump, Docker: fakeEngine{}, Store: metadata.Store{Dir: t.TempDir()}}
+	create := func(req Request) (metadata.Record, error) {
+		req.Container, req.Options = running(), criu.Options{LeaveRunning: true}
+		return m.Create(context.Background(), req)
+	}
+	rounds := &criu.Policy{}
+	must := func(req Request) metadata.Record {
+		t.Helper()
+		r, err := create(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	must(Request{Name: "plain"})
+	pre := must(Request{Name: "pre", Rounds: rounds, RoundsOnly: true})
+	if pre.Kind != metadata.KindPreDump || pre.Last() != "pre-dump/1" || dump.got.Parent != "" || !dump.got.Options.TrackMem {
+		t.Errorf("pre-dump: %+v of %+v", pre, dump.got)
+	}
+	full := must(Request{Name: "full", Parent: "pre"})
+	if full.Parent != "pre" || full.Last() != "." || dump.got.Parent != "../pre/pre-dump/1" || dump.got.Rounds != nil {
+		t.Errorf("checkpoint: %+v of %+v", full, dump.got)
+	}
+	must(Request{Name: "next", Parent: "full", Rounds: rounds})
+	if dump.got.Parent != "../full" {
+		t.Errorf("parent %s", dump.got.Parent)
+	}
+	for parent, want := range map[string]string{"plain": "without tracking", "pre": "another one", "none": "no such checkpoint"} {
+		if _, err := create(Request{Parent: parent}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("parent %s: %v", parent, err)
+		}
+	}
+	if chain, err := m.Store.Chain(full); err != nil || len(chain) != 2 {
+		t.Errorf("chain %v, %v", chain, err)
+	}
+	if err := m.Store.Remove("web", "pre"); !errors.Is(err, metadata.ErrNeeded) {
+		t.Errorf("removing a parent: %v", err)
+	}
+	if r, err := m.Store.Find("web", ""); err != nil || r.Checkpoint != "next" {
+		t.Errorf("newest: %s, %v", r.Checkpoint, err)
+	}
+	// A run that fails has reset the kernel's count all the same.
+	dump.err = errors.New("boom")
+	if _, err := create(Request{Rounds: rounds}); err == nil {
+		t.Fatal("no error")
+	}
+	dump.err = nil
+	if _, err := create(Request{Parent: "next"}); err == nil || !strings.Contains(err.Error(), "another one") {
+		t.Errorf("got %v", err)
+	}
+	again := running()
+	again.StartedAt = time.Now()
+	if err := continues(again, full, full.TrackID); err == nil || !strings.Contains(err.Error(), "started again") {
+		t.Errorf("got %v", err)
+	}
+	dump.noTracking = criu.ErrNoDirtyTracking
+	if _, err := create(Request{Rounds: rounds}); !errors.Is(err, criu.ErrNoDirtyTracking) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -4,12 +4,10 @@ package checkpoint
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/rand"
+	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
@@ -20,7 +18,9 @@ import (
 
 type dumper interface {
 	Version() (criu.Version, error)
-	Dump(context.Context, criu.Request) (criu.Stats, error)
+	DirtyTracking(context.Context) error
+	Dump(context.Context, criu.Request) (criu.Result, error)
+	PreDump(context.Context, criu.Request) (criu.Result, error)
 }
 
 type engine interface {
@@ -42,81 +42,199 @@ type Request struct {
 	Container docker.Container
 	Name      string // empty: the next free one
 	Options   criu.Options
+	// Parent is a checkpoint of the container to continue, empty for none.
+	Parent string
+	// Rounds, if set, are made first, while the container runs.
+	Rounds *criu.Policy
+	// RoundsOnly leaves the rounds to a later checkpoint, without a final dump.
+	RoundsOnly bool
+	// Progress, if set, hears of every round.
+	Progress func(criu.Round, criu.Stop)
 }
+
+func (r Request) tracked() bool { return r.Rounds != nil || r.Parent != "" }
 
 // Create dumps a running container into the store. Everything that can be
 // refused is refused before the container is touched. After an error the
-// container runs on and the store lists nothing new; the log of a failed dump
-// is kept (see metadata.Store.Log).
+// store lists nothing new and the container is as before, or as the error
+// says; the log of a failed dump is kept (see metadata.Store.Log).
 func (m *Creator) Create(ctx context.Context, req Request) (metadata.Record, error) {
-	c := req.Container
+	none, c := metadata.Record{}, req.Container
 	if err := ready(c, req.Options); err != nil {
-		return metadata.Record{}, err
+		return none, err
 	}
 	plan := m.Policy.Plan(c.Mounts, c.MountFacts)
 	if err := plan.Refused(); err != nil {
-		return metadata.Record{}, err
+		return none, err
 	}
 	version, err := m.Dumper.Version()
 	if err != nil {
-		return metadata.Record{}, err
+		return none, err
+	}
+	if req.tracked() {
+		if err := m.Dumper.DirtyTracking(ctx); err != nil {
+			return none, err
+		}
 	}
 	unlock, err := m.Store.Lock(c.Name)
 	if err != nil {
-		return metadata.Record{}, err
+		return none, err
 	}
 	defer unlock()
-	name, err := m.Store.Free(c.Name, req.Name)
+	job, err := m.begin(req)
 	if err != nil {
-		return metadata.Record{}, err
+		return none, err
 	}
-	draft, err := m.Store.Begin(c.Name, name)
+	began := time.Now().UTC()
+	result, err := m.dump(ctx, job, req, plan)
 	if err != nil {
-		return metadata.Record{}, err
-	}
-	stats, began, err := m.dump(ctx, draft, req, plan)
-	if err != nil {
-		_ = draft.Discard(criu.LogFile)
-		return metadata.Record{}, err
+		var failed *criu.DumpError
+		if errors.As(err, &failed) {
+			job.draft.Discard(criu.LogFile, failed.Log)
+		} else {
+			job.draft.Discard("", "")
+		}
+		return none, m.stateAfter(ctx, c, err)
 	}
 	if !req.Options.LeaveRunning {
 		m.awaitStop(ctx, c.ID)
 	}
 	record := m.record(ctx, c, plan)
-	record.Checkpoint, record.Versions.CRIU, record.Timestamp = name, version.String(), began
-	record.Options, record.Stats = metadata.Options(req.Options), metadata.Stats(stats)
-	err = publish(draft, &record)
+	record.Checkpoint, record.Kind, record.Parent, record.TrackID = job.name, job.kind, req.Parent, job.trackID
+	record.Versions.CRIU, record.Timestamp = version.String(), began
+	record.Options, record.Stats = metadata.Options(job.options), metadata.Stats(result.Stats)
+	if req.Rounds != nil {
+		record.PreDump = preDump(*req.Rounds, result)
+	}
+	err = publish(job.draft, &record)
 	switch {
 	case err == nil:
 		return record, nil
 	case req.Options.LeaveRunning:
-		_ = draft.Discard(criu.LogFile)
-		return metadata.Record{}, err
+		job.draft.Discard("", "")
+		return none, err
 	default:
 		// The container has ended: these images are all there is of it.
-		return metadata.Record{}, fmt.Errorf("the container is stopped and its images are kept in %s: %w", draft.Keep(), err)
+		return none, fmt.Errorf("the container is stopped and its images are kept in %s: %w", job.draft.Keep(), err)
 	}
 }
 
-// dump writes the images and returns when it began. The container runs again
-// afterwards, or has been killed if that was asked for and all went well.
-func (m *Creator) dump(ctx context.Context, draft *metadata.Draft, req Request, plan mounts.Plan) (criu.Stats, time.Time, error) {
-	c := req.Container
-	if err := writeDescriptors(draft.Dir, c.PID); err != nil {
-		return criu.Stats{}, time.Time{}, err
+// job is a checkpoint under way.
+type job struct {
+	name, kind, trackID string
+	draft               *metadata.Draft
+	parentDir           string // relative to the draft's
+	options             criu.Options
+}
+
+// begin settles what the store has to say: name, parent, a place for the images.
+func (m *Creator) begin(req Request) (job, error) {
+	j := job{kind: metadata.KindCheckpoint, options: req.Options}
+	if req.RoundsOnly {
+		j.kind = metadata.KindPreDump
 	}
+	if req.Parent != "" {
+		parent, err := m.Store.Get(req.Container.Name, req.Parent)
+		if err == nil {
+			err = continues(req.Container, parent, m.Store.Tracked(req.Container.Name))
+		}
+		if err != nil {
+			return j, err
+		}
+		j.parentDir = filepath.Join("..", req.Parent, parent.Last())
+	}
+	var err error
+	if j.name, err = m.Store.Free(req.Container.Name, req.Name); err != nil {
+		return j, err
+	}
+	if j.draft, err = m.Store.Begin(req.Container.Name, j.name); err != nil || !req.tracked() {
+		return j, err
+	}
+	// From here on the kernel counts for this chain, even if it fails.
+	j.trackID, j.options.TrackMem = rand.Text(), true
+	return j, m.Store.Track(req.Container.Name, j.trackID)
+}
+
+// continues refuses a parent whose memory changes were not counted up to now:
+// the images would silently lack pages.
+func continues(c docker.Container, parent metadata.Record, tracked string) error {
+	why := ""
+	switch {
+	case parent.TrackID == "":
+		why = "it was made without tracking memory changes"
+	case parent.ID != c.ID || parent.PID != c.PID || !parent.StartedAt.Equal(c.StartedAt):
+		why = "the container was started again since"
+	case parent.TrackID != tracked:
+		why = "another one tracked memory changes since"
+	default:
+		return nil
+	}
+	return &docker.StateError{Name: c.Name, Is: "cannot continue " + parent.Checkpoint + ": " + why, Hint: "begin a new chain: checkpointctl pre-dump " + c.Name}
+}
+
+// dump writes the images. The container runs again afterwards, or has been
+// killed if that was asked for and all went well.
+func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan) (criu.Result, error) {
+	c := req.Container
 	ns, emptyNet := namespaces(c)
 	r := criu.Request{
-		PID: c.PID, Root: c.RootFS, ImageDir: draft.Dir, External: plan.External(),
-		ExternalNS: ns, EmptyNetNS: emptyNet, Options: req.Options,
+		PID: c.PID, Root: c.RootFS, ImageDir: j.draft.Dir, External: plan.External(),
+		ExternalNS: ns, EmptyNetNS: emptyNet, Parent: j.parentDir, Options: j.options,
+	}
+	if req.Rounds != nil {
+		r.Rounds = &criu.Rounds{Policy: *req.Rounds, Before: m.stillRuns(c), Done: req.Progress}
+	}
+	if req.RoundsOnly {
+		return m.Dumper.PreDump(ctx, r)
+	}
+	if err := writeDescriptors(j.draft.Dir, c.PID); err != nil {
+		return criu.Result{}, err
 	}
 	if !req.Options.LeaveRunning {
 		// The last moment at which CRIU can still resume the container.
-		r.PostDump = draft.Sync
+		r.PostDump = j.draft.Sync
 	}
-	began := time.Now().UTC()
-	stats, err := m.Dumper.Dump(ctx, r)
-	return stats, began, err
+	return m.Dumper.Dump(ctx, r)
+}
+
+// stillRuns asks, between rounds, whether the container is what it was: CRIU
+// would wait for a paused one in vain.
+func (m *Creator) stillRuns(c docker.Container) func(context.Context) error {
+	return func(ctx context.Context) error {
+		now, err := m.Docker.Inspect(ctx, c.ID)
+		if err == nil && (now.State != "running" || now.PID != c.PID) {
+			err = &docker.StateError{Name: c.Name, Is: "was running when its rounds began and is " + now.State + " now", Hint: "docker ps -a shows its state"}
+		}
+		return err
+	}
+}
+
+// stateAfter adds to the error of a dump how the container is now.
+func (m *Creator) stateAfter(ctx context.Context, c docker.Container, err error) error {
+	now, inspectErr := m.Docker.Inspect(context.WithoutCancel(ctx), c.ID)
+	switch {
+	case inspectErr != nil:
+		return fmt.Errorf("%w; the container's state is unknown: %w", err, inspectErr)
+	case now.State == "running" && now.PID == c.PID:
+		return fmt.Errorf("%w; the container runs on", err)
+	default:
+		return fmt.Errorf("%w; the container is %s", err, now.State)
+	}
+}
+
+// preDump is the record of rounds.
+func preDump(p criu.Policy, res criu.Result) *metadata.PreDump {
+	out := &metadata.PreDump{
+		MaxDowntimeUS: p.MaxDowntime.Microseconds(), MaxRounds: p.MaxRounds, MaxTimeUS: p.MaxTime.Microseconds(), MinPages: p.MinPages,
+		Stop: string(res.Stop), ExpectedUS: criu.Expect(res.Rounds).Microseconds(), MeasuredUS: res.Stats.Downtime().Microseconds(),
+		Explanation: p.Explain(res.Stop, criu.Expect(res.Rounds)),
+	}
+	for _, r := range res.Rounds {
+		out.Rounds = append(out.Rounds, metadata.Round{
+			Number: r.Number, Stats: metadata.Stats(r.Stats), TookUS: r.Took.Microseconds(), ExpectedUS: r.Expected.Microseconds(),
+		})
+	}
+	return out
 }
 
 // record gathers what a reader and a restore need to know of the container
@@ -135,71 +253,11 @@ func (m *Creator) record(ctx context.Context, c docker.Container, plan mounts.Pl
 	return r
 }
 
-func publish(draft *metadata.Draft, r *metadata.Record) error {
-	files, err := metadata.Hash(draft.Dir)
-	if err != nil {
+func publish(draft *metadata.Draft, r *metadata.Record) (err error) {
+	if r.Files, r.SizeBytes, err = metadata.Hash(draft.Dir); err != nil {
 		return err
-	}
-	r.Files = files
-	for _, f := range files {
-		r.SizeBytes += f.SizeBytes
 	}
 	return draft.Publish(*r)
-}
-
-// ready refuses what cannot be dumped, or would not stay what the user means.
-func ready(c docker.Container, o criu.Options) error {
-	refuse := func(is, hint string) error { return &docker.StateError{Name: c.Name, Is: is, Hint: hint} }
-	switch {
-	case c.State == "paused":
-		return refuse("is paused", "docker unpause "+c.Name)
-	case c.State != "running" || c.PID == 0:
-		return refuse("is "+c.State+", not running", "docker start "+c.Name)
-	case c.PIDMode == "host":
-		return refuse("shares the host's pid namespace, so its pids cannot be restored", "run it without --pid=host")
-	case strings.HasPrefix(c.PIDMode, "container:"):
-		return refuse("shares the pid namespace of "+c.PIDMode+", whose pids cannot be restored apart", "run it with a pid namespace of its own")
-	case c.RootFS == "":
-		return refuse("has no merged root filesystem: storage driver "+c.Driver+" is not supported", "use overlay2")
-	case !o.LeaveRunning && c.AutoRemove:
-		return refuse("was started with --rm: Docker would remove it when it stops", "keep it running (--leave-running), or start it without --rm")
-	case !o.LeaveRunning && c.RestartPolicy != "" && c.RestartPolicy != "no":
-		return refuse("has restart policy "+c.RestartPolicy+": Docker would start it afresh when it stops", "docker update --restart=no "+c.Name)
-	}
-	return nil
-}
-
-// namespaces returns those that belong to others, as CRIU's --external names
-// them, and whether the network namespace is the container's own: then its
-// devices are Docker's to make, and CRIU leaves them out.
-func namespaces(c docker.Container) (external []string, emptyNet bool) {
-	n := c.Namespace("net")
-	switch {
-	case strings.HasPrefix(c.NetworkMode, "container:"):
-		return []string{fmt.Sprintf("net[%d]:extRootNetNS", n.Inode)}, false
-	case n.SharedWith == "host":
-		return nil, false
-	default:
-		return nil, true
-	}
-}
-
-// writeDescriptors writes what runc restore reads to connect the container's
-// stdio to the new pipes (libcontainer/criu_linux.go, descriptorsFilename).
-func writeDescriptors(dir string, pid int) error {
-	var links [3]string
-	for fd := range links {
-		link, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "fd", strconv.Itoa(fd)))
-		if err != nil {
-			return err
-		}
-		links[fd] = link
-	}
-	data, err := json.Marshal(links)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(dir, "descriptors.json"), data, 0o600)
 }
 
 // awaitStop gives Docker the time to see that the container has ended, so

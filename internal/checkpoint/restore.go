@@ -33,10 +33,16 @@ func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata
 	if err := fits(rec, c, thisHost()); err != nil {
 		return err
 	}
-	dir := r.Store.Path(rec.Name, rec.Checkpoint)
-	if err := metadata.CheckSizes(dir, rec); err != nil {
+	chain, err := r.Store.Chain(rec)
+	if err != nil {
 		return err
 	}
+	for _, link := range chain {
+		if err := metadata.CheckSizes(r.Store.Path(link.Name, link.Checkpoint), link); err != nil {
+			return err
+		}
+	}
+	dir := r.Store.Path(rec.Name, rec.Checkpoint)
 	unlock, err := r.Store.Lock(rec.Name)
 	if err != nil {
 		return err
@@ -97,6 +103,8 @@ func fits(rec metadata.Record, c docker.Container, h host) error {
 		return fmt.Errorf("%w: %s/%s %s", ErrIncompatible, rec.Name, rec.Checkpoint, fmt.Sprintf(format, args...))
 	}
 	switch {
+	case rec.Kind == metadata.KindPreDump:
+		return no("holds rounds of a pre-dump alone; checkpointctl checkpoint --parent %s would continue it", rec.Checkpoint)
 	case c.State == "running" || c.State == "paused" || c.State == "restarting":
 		return &docker.StateError{Name: c.Name, Is: "is " + c.State + "; only a stopped one can be restored", Hint: "docker stop " + c.Name}
 	case c.ID != rec.ID && c.ImageDigest != rec.ImageDigest:

@@ -31,6 +31,7 @@ type Config struct {
 	Docker     Docker     `mapstructure:"docker"`
 	CRIU       CRIU       `mapstructure:"criu"`
 	Checkpoint Checkpoint `mapstructure:"checkpoint"`
+	PreDump    PreDump    `mapstructure:"pre_dump"`
 	Mounts     Mounts     `mapstructure:"mounts"`
 }
 
@@ -59,6 +60,17 @@ type Checkpoint struct {
 	GhostLimit        string `mapstructure:"ghost_limit"`
 	ManageCgroupsMode string `mapstructure:"manage_cgroups_mode"`
 	NetworkLock       string `mapstructure:"network_lock"`
+	PreDump           string `mapstructure:"pre_dump"` // off, on or auto
+}
+
+// PreDump says how rounds are made and when they end.
+type PreDump struct {
+	MaxDowntime time.Duration `mapstructure:"max_downtime"`
+	MaxRounds   int           `mapstructure:"max_rounds"`
+	MaxTime     time.Duration `mapstructure:"max_time"`
+	MinPages    int           `mapstructure:"min_pages"`
+	Mode        string        `mapstructure:"mode"`
+	AutoDedup   bool          `mapstructure:"auto_dedup"`
 }
 
 // Mounts overrides the mount policy.
@@ -82,6 +94,9 @@ func Defaults() map[string]any {
 		"checkpoint.leave_running": true, "checkpoint.tcp_established": true, "checkpoint.file_locks": true,
 		"checkpoint.shell_job": false, "checkpoint.ext_unix_sk": false, "checkpoint.link_remap": false,
 		"checkpoint.ghost_limit": "1MiB", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "iptables",
+		"checkpoint.pre_dump":   "off",
+		"pre_dump.max_downtime": "0s", "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
+		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
 		"mounts.rules": []any{},
 	}
 }
@@ -149,6 +164,14 @@ func (c Config) Validate() error {
 	}
 	oneOf("checkpoint.manage_cgroups_mode", c.Checkpoint.ManageCgroupsMode, "ignore", "none", "props", "soft", "full", "strict")
 	oneOf("checkpoint.network_lock", c.Checkpoint.NetworkLock, "iptables", "nftables", "skip")
+	oneOf("checkpoint.pre_dump", c.Checkpoint.PreDump, "off", "on", "auto")
+	oneOf("pre_dump.mode", c.PreDump.Mode, "splice", "read")
+	if p := c.PreDump; p.MaxDowntime < 0 || p.MaxTime < 0 || p.MinPages < 0 {
+		errs = append(errs, fmt.Errorf("%w: pre_dump: max_downtime, max_time and min_pages must not be below 0", ErrInvalid))
+	}
+	if c.PreDump.MaxRounds < 1 {
+		errs = append(errs, fmt.Errorf("%w: pre_dump.max_rounds: %d is not 1 or more", ErrInvalid, c.PreDump.MaxRounds))
+	}
 	for i, r := range c.Mounts.Rules {
 		oneOf(fmt.Sprintf("mounts.rules[%d].action", i), r.Action, "dump", "external", "refuse")
 		if _, err := path.Match(r.Path, ""); err != nil || r.Path == "" && r.Type == "" {

@@ -4,8 +4,6 @@ package criu
 
 import (
 	"context"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,31 +13,13 @@ import (
 
 	gocriu "github.com/checkpoint-restore/go-criu/v7"
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
-	"github.com/checkpoint-restore/go-criu/v7/stats"
 	"golang.org/x/sys/unix"
-	"google.golang.org/protobuf/proto"
 )
 
 // LogFile is CRIU's log of a dump, in the image directory.
 const LogFile = "dump.log"
 
-// Options are named as the CRIU flags they stand for.
-type Options struct {
-	LeaveRunning      bool
-	TCPEstablished    bool
-	FileLocks         bool
-	ShellJob          bool
-	ExtUnixSk         bool
-	LinkRemap         bool
-	GhostLimit        uint32 // bytes
-	ManageCgroupsMode string
-	NetworkLock       string
-	LogLevel          int
-	TimeoutSeconds    uint32
-	ConfigFile        string
-}
-
-// Request is one dump.
+// Request is one dump, with the rounds before it.
 type Request struct {
 	PID      int
 	Root     string            // the container's root filesystem on the host
@@ -49,21 +29,22 @@ type Request struct {
 	// them: net[INODE]:extRootNetNS.
 	ExternalNS []string
 	EmptyNetNS bool // the network namespace's content is made again by Docker
-	Options    Options
+	// Parent is the image directory that this one continues, relative to
+	// ImageDir; empty for none. It needs Options.TrackMem.
+	Parent  string
+	Options Options
+	// Rounds, if set, go before the dump. They need Options.TrackMem.
+	Rounds *Rounds
 	// PostDump, if set, runs when the images are complete and the tasks still
 	// frozen. Its failure fails the dump, and CRIU resumes the tasks.
 	PostDump func() error
 }
 
-// Stats are CRIU's own figures, from stats-dump.
-type Stats struct {
-	FreezingUS   uint64
-	FrozenUS     uint64
-	MemDumpUS    uint64
-	MemWriteUS   uint64
-	PagesScanned uint64
-	PagesSkipped uint64
-	PagesWritten uint64
+// Result is what a dump found and cost.
+type Result struct {
+	Stats  Stats // of the final dump; zero after rounds alone
+	Rounds []Round
+	Stop   Stop // why the rounds ended, empty without rounds
 }
 
 // DumpError is a dump that CRIU refused or could not finish. CRIU has resumed
@@ -81,7 +62,7 @@ func (e *DumpError) Error() string {
 		last := x.Lines[len(x.Lines)-1]
 		cause = last[strings.Index(last, "Error ("):]
 	}
-	return fmt.Sprintf("criu dump failed, the container runs on: %s", cause)
+	return "criu dump failed: " + cause
 }
 func (e *DumpError) Unwrap() error { return e.Err }
 
@@ -90,104 +71,90 @@ type Dumper struct {
 	Path string // of the binary, or its name on the PATH
 }
 
-var cgroupModes = map[string]rpc.CriuCgMode{
-	"ignore": rpc.CriuCgMode_IGNORE, "none": rpc.CriuCgMode_CG_NONE, "props": rpc.CriuCgMode_PROPS,
-	"soft": rpc.CriuCgMode_SOFT, "full": rpc.CriuCgMode_FULL, "strict": rpc.CriuCgMode_STRICT,
-}
-
-var networkLocks = map[string]rpc.CriuNetworkLockMethod{
-	"iptables": rpc.CriuNetworkLockMethod_IPTABLES, "nftables": rpc.CriuNetworkLockMethod_NFTABLES,
-	"skip": rpc.CriuNetworkLockMethod_SKIP,
-}
-
-// Dump writes req's tasks into req.ImageDir and returns CRIU's figures. The
-// tasks run on afterwards, unless the dump succeeded with LeaveRunning off:
-// then CRIU has killed them. A failure of CRIU is a *DumpError.
-func (d *Dumper) Dump(ctx context.Context, req Request) (Stats, error) {
-	opts, closeDir, err := rpcOptions(req)
+// Dump makes req.Rounds, if any, and then writes req's tasks into
+// req.ImageDir. The tasks run on afterwards, unless the dump succeeded with
+// LeaveRunning off: then CRIU has killed them. A failure of CRIU is a
+// *DumpError.
+func (d *Dumper) Dump(ctx context.Context, req Request) (Result, error) {
+	w, err := d.start(ctx)
 	if err != nil {
-		return Stats{}, err
+		return Result{}, err
+	}
+	var res Result
+	to := images{dir: req.ImageDir, parent: req.Parent}
+	if req.Rounds != nil {
+		if res.Rounds, res.Stop, err = w.rounds(ctx, req); err != nil {
+			_ = w.Cleanup() // its exit status says that a dump was to come
+			return Result{}, err
+		}
+		to.parent, to.own = roundDir(len(res.Rounds)), true
+	}
+	err = w.run(ctx, req, to, w.Dump, req.PostDump)
+	if endErr := w.Cleanup(); err == nil && endErr != nil {
+		err = failure(endErr, to.dir)
+	}
+	res.Stats = readStats(req.ImageDir)
+	return res, err
+}
+
+// PreDump makes req.Rounds alone. The tasks run on.
+func (d *Dumper) PreDump(ctx context.Context, req Request) (Result, error) {
+	w, err := d.start(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	defer func() { _ = w.Cleanup() }() // as in Dump
+	rounds, stop, err := w.rounds(ctx, req)
+	return Result{Rounds: rounds, Stop: stop}, err
+}
+
+// worker is one running `criu swrk`: it takes any number of pre-dumps, then a
+// dump.
+type worker struct{ *gocriu.Criu }
+
+func (d *Dumper) start(ctx context.Context) (worker, error) {
+	w := worker{gocriu.MakeCriu()}
+	w.SetCriuPath(d.Path)
+	if err := ctx.Err(); err != nil {
+		return w, err
+	}
+	if err := w.shielded(); err != nil {
+		return w, fmt.Errorf("%w: %s: %w", ErrNoCRIU, d.Path, err)
+	}
+	return w, nil
+}
+
+// run has the worker do one dump or round.
+func (w worker) run(ctx context.Context, req Request, to images, do func(*rpc.CriuOpts, gocriu.Notify) error, postDump func() error) error {
+	opts, closeDir, err := rpcOptions(req, to)
+	if err != nil {
+		return err
 	}
 	defer closeDir()
-	c := gocriu.MakeCriu()
-	c.SetCriuPath(d.Path)
-	if err := ctx.Err(); err != nil {
-		return Stats{}, err
-	}
-	if err := startShielded(c); err != nil {
-		return Stats{}, fmt.Errorf("%w: %s: %w", ErrNoCRIU, d.Path, err)
-	}
 	// CRIU resumes the tasks when it is told to stop by a failed notification,
 	// never by a kill: a killed CRIU can leave its parasite in a task.
-	n := &notify{ctx: ctx, postDump: req.PostDump}
-	if err := errors.Join(c.Dump(opts, n), c.Cleanup()); err != nil {
+	n := &notify{ctx: ctx, postDump: postDump}
+	if err := do(opts, n); err != nil {
 		if n.err == nil {
 			n.err = ctx.Err() // CRIU's own helpers die of Ctrl-C
 		}
 		if n.err != nil {
-			return Stats{}, fmt.Errorf("dump ended, the container runs on: %w", n.err)
+			return fmt.Errorf("dump ended: %w", n.err)
 		}
-		log, _ := os.ReadFile(filepath.Join(req.ImageDir, LogFile))
-		return Stats{}, &DumpError{Err: err, Log: string(log)}
+		return failure(err, to.dir)
 	}
-	return readStats(req.ImageDir), nil
+	return nil
 }
 
-func rpcOptions(req Request) (*rpc.CriuOpts, func(), error) {
-	o := req.Options
-	mode, ok := cgroupModes[o.ManageCgroupsMode]
-	if !ok {
-		return nil, nil, fmt.Errorf("unknown manage-cgroups-mode %q", o.ManageCgroupsMode)
-	}
-	lock, ok := networkLocks[o.NetworkLock]
-	if !ok {
-		return nil, nil, fmt.Errorf("unknown network-lock %q", o.NetworkLock)
-	}
-	dir, err := os.Open(req.ImageDir)
-	if err != nil {
-		return nil, nil, err
-	}
-	opts := &rpc.CriuOpts{
-		ImagesDirFd:       proto.Int32(int32(dir.Fd())),
-		Pid:               proto.Int32(int32(req.PID)),
-		Root:              proto.String(req.Root),
-		LogFile:           proto.String(LogFile),
-		LogLevel:          proto.Int32(int32(o.LogLevel)),
-		NotifyScripts:     proto.Bool(true),
-		LeaveRunning:      proto.Bool(o.LeaveRunning),
-		TcpEstablished:    proto.Bool(o.TCPEstablished),
-		FileLocks:         proto.Bool(o.FileLocks),
-		ShellJob:          proto.Bool(o.ShellJob),
-		ExtUnixSk:         proto.Bool(o.ExtUnixSk),
-		LinkRemap:         proto.Bool(o.LinkRemap),
-		OrphanPtsMaster:   proto.Bool(true),
-		ManageCgroups:     proto.Bool(true), // older CRIU reads this one only
-		ManageCgroupsMode: &mode,
-		NetworkLock:       &lock,
-		External:          req.ExternalNS,
-	}
-	if o.GhostLimit > 0 {
-		opts.GhostLimit = proto.Uint32(o.GhostLimit)
-	}
-	if o.TimeoutSeconds > 0 {
-		opts.Timeout = proto.Uint32(o.TimeoutSeconds)
-	}
-	if o.ConfigFile != "" {
-		opts.ConfigFile = proto.String(o.ConfigFile)
-	}
-	if req.EmptyNetNS {
-		opts.EmptyNs = proto.Uint32(unix.CLONE_NEWNET)
-	}
-	for k, v := range req.External {
-		opts.ExtMnt = append(opts.ExtMnt, &rpc.ExtMountMap{Key: proto.String(k), Val: proto.String(v)})
-	}
-	return opts, func() { _ = dir.Close() }, nil
+func failure(err error, dir string) error {
+	log, _ := os.ReadFile(filepath.Join(dir, LogFile))
+	return &DumpError{Err: err, Log: string(log)}
 }
 
-// startShielded starts CRIU's worker with the signals of a terminal blocked,
-// a mask that it inherits: Ctrl-C reaches the whole foreground process group,
-// and a CRIU that dies of it leaves parasite code and a locked network behind.
-func startShielded(c *gocriu.Criu) error {
+// shielded starts CRIU's worker with the signals of a terminal blocked, a mask
+// that it inherits: Ctrl-C reaches the whole foreground process group, and a
+// CRIU that dies of it leaves parasite code and a locked network behind.
+func (w worker) shielded() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var set, old unix.Sigset_t
@@ -199,7 +166,7 @@ func startShielded(c *gocriu.Criu) error {
 		return err
 	}
 	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil) }()
-	return c.Prepare()
+	return w.Prepare()
 }
 
 // notify lets an interrupt end a dump while CRIU can still undo it.
@@ -223,34 +190,4 @@ func (n *notify) PostDump() error {
 func (n *notify) interrupted() error {
 	n.err = n.ctx.Err()
 	return n.err
-}
-
-// readStats returns zeros when there are no figures to read: the images are
-// whole without them, and may be all that is left of the container.
-func readStats(dir string) Stats {
-	f, err := os.Open(dir)
-	if err != nil {
-		return Stats{}
-	}
-	defer f.Close()
-	if !wholeStats(filepath.Join(dir, stats.StatsDump)) {
-		return Stats{}
-	}
-	s, err := stats.CriuGetDumpStats(f)
-	if err != nil {
-		return Stats{}
-	}
-	return Stats{
-		FreezingUS: uint64(s.GetFreezingTime()), FrozenUS: uint64(s.GetFrozenTime()),
-		MemDumpUS: uint64(s.GetMemdumpTime()), MemWriteUS: uint64(s.GetMemwriteTime()),
-		PagesScanned: s.GetPagesScanned(), PagesSkipped: s.GetPagesSkippedParent(), PagesWritten: s.GetPagesWritten(),
-	}
-}
-
-// wholeStats says whether the file holds the two magics, a size, and as many
-// bytes: go-criu (v7.2.0) panics on a shorter one.
-func wholeStats(path string) bool {
-	data, err := os.ReadFile(path)
-	return err == nil && len(data) >= stats.PayloadOffset &&
-		uint64(len(data)) >= stats.PayloadOffset+uint64(binary.LittleEndian.Uint32(data[stats.SizeOffset:]))
 }

@@ -14,6 +14,8 @@ import (
 var (
 	ErrNoCRIU = errors.New("criu is not usable")
 	ErrTooOld = errors.New("criu is too old")
+	// ErrNoDirtyTracking: no pre-dump on this kernel.
+	ErrNoDirtyTracking = errors.New("the kernel cannot track dirty memory (no soft-dirty bit, CONFIG_MEM_SOFT_DIRTY)")
 )
 
 // MinVersion is the oldest CRIU taken: Debian 12's. It knows network-lock and
@@ -46,6 +48,14 @@ func (d *Dumper) Version() (Version, error) {
 		return Version(n), fmt.Errorf("%w: %s is %s, need %s", ErrTooOld, d.Path, Version(n), Version(MinVersion))
 	}
 	return Version(n), nil
+}
+
+// DirtyTracking returns ErrNoDirtyTracking where pre-dumps cannot work.
+func (d *Dumper) DirtyTracking(ctx context.Context) error {
+	if err := d.Check(ctx, "mem_dirty_track"); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoDirtyTracking, err)
+	}
+	return nil
 }
 
 // Check runs `criu check`, for one feature unless it is empty, and returns

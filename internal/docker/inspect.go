@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/docker/docker/api/types/container"
@@ -19,6 +20,7 @@ import (
 type Container struct {
 	ID, Name, State    string
 	PID                int
+	StartedAt          time.Time
 	Image, ImageDigest string
 	Driver             string
 	RootFS             string // merged root filesystem on the host
@@ -66,6 +68,8 @@ func (c *Client) Inspect(ctx context.Context, ref string) (Container, error) {
 		RestartPolicy: string(r.HostConfig.RestartPolicy.Name),
 		PIDMode:       string(r.HostConfig.PidMode), NetworkMode: string(r.HostConfig.NetworkMode),
 	}
+	// Docker writes what RFC 3339 is; a zero time does no harm.
+	out.StartedAt, _ = time.Parse(time.RFC3339Nano, r.State.StartedAt)
 	for name, n := range r.NetworkSettings.Networks {
 		out.Networks = append(out.Networks, Network{Name: name, IP: n.IPAddress, IPv6: n.GlobalIPv6Address, MAC: n.MacAddress})
 	}

@@ -14,6 +14,9 @@ import (
 	"github.com/docker/docker/api/types/container"
 )
 
+// parentLink is CRIU's name for the images that others build on.
+const parentLink = "parent"
+
 // RestoreLog is the name runc gives to CRIU's log of a restore.
 const RestoreLog = "restore.log"
 
@@ -114,8 +117,31 @@ func (c *Client) restoreFrom(ctx context.Context, checkpoints string, req Restor
 // A placer makes the file or a stand-in for it.
 type placer func(src, dst string) error
 
-// stage fills dir with the images: pages by place, the rest copied.
+// stage fills dir with the images: pages by place, the rest copied. Those of
+// the parent go below it, under the name of CRIU's link to them: Docker copies
+// nothing that lies outside.
 func stage(images, dir string, place placer) error {
+	return stageChain(images, dir, place, maxChain)
+}
+
+// maxChain ends chains of parents that bite their tail.
+const maxChain = 1000
+
+func stageChain(images, dir string, place placer, depth int) error {
+	if depth == 0 {
+		return fmt.Errorf("more than %d parents", maxChain)
+	}
+	if parent, err := filepath.EvalSymlinks(filepath.Join(images, parentLink)); err == nil {
+		below := filepath.Join(dir, parentLink)
+		if err := os.Mkdir(below, 0o700); err != nil {
+			return err
+		}
+		if err := stageChain(parent, below, place, depth-1); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	entries, err := os.ReadDir(images)
 	if err != nil {
 		return err
@@ -148,7 +174,7 @@ func link(src, dst string) error {
 	if abs, err = filepath.Abs(abs); err != nil {
 		return err
 	}
-	return os.Symlink(strings.Repeat("../", 24)+strings.TrimPrefix(abs, "/"), dst)
+	return os.Symlink(strings.Repeat("../", 24+strings.Count(dst, "/"))+strings.TrimPrefix(abs, "/"), dst)
 }
 
 func copyFile(src, dst string) error {

@@ -1,7 +1,10 @@
 // Package metadata stores checkpoints and what is known about them.
 package metadata
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // RecordFile is written last into a checkpoint: no record, no checkpoint.
 const RecordFile = "container.json"
@@ -14,6 +17,7 @@ type Container struct {
 	ID          string      `json:"id"`
 	Name        string      `json:"name"`
 	PID         int         `json:"pid"`
+	StartedAt   time.Time   `json:"started_at"`
 	State       string      `json:"state"`
 	Image       string      `json:"image"`
 	ImageDigest string      `json:"image_digest"`
@@ -77,6 +81,9 @@ type Options struct {
 	LogLevel          int    `json:"log_level"`
 	TimeoutSeconds    uint32 `json:"timeout_s"`
 	ConfigFile        string `json:"config_file,omitempty"`
+	TrackMem          bool   `json:"track_mem"`
+	PreDumpMode       string `json:"pre_dump_mode,omitempty"`
+	AutoDedup         bool   `json:"auto_dedup"`
 }
 
 // Stats are CRIU's own figures.
@@ -90,6 +97,28 @@ type Stats struct {
 	PagesWritten uint64 `json:"pages_written"`
 }
 
+// PreDump are the rounds of a chain, their goal and their outcome.
+type PreDump struct {
+	MaxDowntimeUS int64   `json:"max_downtime_us"` // 0: no goal
+	MaxRounds     int     `json:"max_rounds"`
+	MaxTimeUS     int64   `json:"max_time_us"`
+	MinPages      uint64  `json:"min_pages"`
+	Rounds        []Round `json:"rounds"`
+	Stop          string  `json:"stop"`
+	Explanation   string  `json:"explanation"`
+	ExpectedUS    int64   `json:"expected_downtime_us"`
+	// MeasuredUS is what the final dump took; 0 while there is none.
+	MeasuredUS int64 `json:"measured_downtime_us"`
+}
+
+// Round is one pre-dump.
+type Round struct {
+	Number int `json:"number"`
+	Stats
+	TookUS     int64 `json:"took_us"`
+	ExpectedUS int64 `json:"expected_downtime_us"`
+}
+
 // Versions are of what made the checkpoint; empty when unknown.
 type Versions struct {
 	Checkpointctl string `json:"checkpointctl"`
@@ -101,22 +130,41 @@ type Versions struct {
 
 // File is one file of a checkpoint.
 type File struct {
-	Name      string `json:"name"`
+	Name      string `json:"name"` // below the checkpoint's directory
 	SizeBytes int64  `json:"size_bytes"`
 	SHA256    string `json:"sha256"`
 }
+
+// What a record is of.
+const (
+	KindCheckpoint = "checkpoint"
+	KindPreDump    = "pre-dump" // rounds alone: not to be restored, but to be continued
+)
 
 // Record is container.json.
 type Record struct {
 	SchemaVersion int    `json:"schema_version"`
 	Checkpoint    string `json:"checkpoint"`
+	Kind          string `json:"kind"`
+	Parent        string `json:"parent,omitempty"` // checkpoint of the same container that this one needs
+	TrackID       string `json:"track_id,omitempty"`
 	Container
 	Timestamp    time.Time `json:"timestamp"`
 	Options      Options   `json:"options"`
+	PreDump      *PreDump  `json:"pre_dump,omitempty"`
 	Versions     Versions  `json:"versions"`
 	Architecture string    `json:"architecture"`
 	CPUFeatures  []string  `json:"cpu_features"`
 	Stats        Stats     `json:"stats"`
-	SizeBytes    int64     `json:"size_bytes"`
+	SizeBytes    int64     `json:"size_bytes"` // on the disk; holes take none
 	Files        []File    `json:"files"`
+}
+
+// Last is the directory of the newest images, below the checkpoint's: the next
+// dump names it as its parent.
+func (r Record) Last() string {
+	if r.Kind == KindPreDump && r.PreDump != nil {
+		return fmt.Sprintf("pre-dump/%d", len(r.PreDump.Rounds))
+	}
+	return "."
 }

@@ -9,7 +9,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/gofrs/flock"
 )
@@ -21,6 +20,7 @@ var (
 	ErrExists       = errors.New("checkpoint exists")
 	ErrLocked       = errors.New("another checkpointctl is working on this container")
 	ErrDamaged      = errors.New("checkpoint is damaged")
+	ErrNeeded       = errors.New("checkpoint is needed by another")
 )
 
 var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
@@ -51,7 +51,7 @@ func (s Store) Lock(container string) (unlock func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	l := flock.New(filepath.Join(dir, ".lock"), flock.SetPermissions(0o600))
+	l := flock.New(filepath.Join(dir, lockFile), flock.SetPermissions(0o600))
 	ok, err := l.TryLock()
 	if err != nil {
 		return nil, err
@@ -65,13 +65,33 @@ func (s Store) Lock(container string) (unlock func(), err error) {
 	}, nil
 }
 
-// tidy removes a container's directory when nothing but the lock is in it.
+const (
+	lockFile  = ".lock"
+	trackFile = ".track"
+)
+
+// tidy removes a container's directory when no checkpoint is in it.
 func (s Store) tidy(container string) {
 	dir := filepath.Join(s.Dir, container)
-	if list, err := os.ReadDir(dir); err == nil && len(list) == 1 && list[0].Name() == ".lock" {
-		_ = os.Remove(filepath.Join(dir, ".lock"))
-		_ = os.Remove(dir)
+	list, err := os.ReadDir(dir)
+	if err != nil || slices.ContainsFunc(list, func(e os.DirEntry) bool { return e.Name() != lockFile && e.Name() != trackFile }) {
+		return
 	}
+	_ = os.Remove(filepath.Join(dir, trackFile))
+	_ = os.Remove(filepath.Join(dir, lockFile))
+	_ = os.Remove(dir)
+}
+
+// Track notes that memory changes of the container are tracked from now on for
+// the record with this ID: the kernel counts for one chain at a time.
+func (s Store) Track(container, id string) error {
+	return os.WriteFile(filepath.Join(s.Dir, container, trackFile), []byte(id), 0o600)
+}
+
+// Tracked is the ID of the record that a dump can continue; empty for none.
+func (s Store) Tracked(container string) string {
+	data, _ := os.ReadFile(filepath.Join(s.Dir, container, trackFile))
+	return string(data)
 }
 
 // Free returns name when no checkpoint has it, else ErrExists; for an empty
@@ -94,104 +114,6 @@ func (s Store) Free(container, name string) (string, error) {
 			return "", err
 		}
 	}
-}
-
-const draftPrefix = ".new-"
-
-// InDraft says whether a path that Log returned is of a dump not yet over.
-func InDraft(path string) bool {
-	return strings.HasPrefix(filepath.Base(filepath.Dir(path)), draftPrefix)
-}
-
-// Draft is a checkpoint in the making, invisible until it is published.
-type Draft struct {
-	Dir              string
-	store            Store
-	container, final string
-}
-
-// Begin makes an empty hidden directory for a checkpoint. The caller holds
-// the container's lock, so leftovers of that name are of a run that died.
-func (s Store) Begin(container, checkpoint string) (*Draft, error) {
-	d := &Draft{Dir: s.hidden(container, checkpoint, draftPrefix), store: s, container: container, final: checkpoint}
-	if err := os.RemoveAll(d.Dir); err != nil {
-		return nil, err
-	}
-	return d, os.Mkdir(d.Dir, 0o700)
-}
-
-func (s Store) hidden(container, checkpoint, prefix string) string {
-	return filepath.Join(s.Dir, container, prefix+checkpoint)
-}
-
-// Publish writes the record, syncs everything and makes the checkpoint appear
-// by one rename.
-func (d *Draft) Publish(r Record) error {
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(d.Dir, RecordFile), append(data, '\n'), 0o600); err != nil {
-		return err
-	}
-	if err := d.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(d.Dir, d.store.Path(d.container, d.final)); err != nil {
-		return err
-	}
-	_ = os.RemoveAll(d.store.hidden(d.container, d.final, ".failed-"))
-	return syncPath(filepath.Join(d.store.Dir, d.container))
-}
-
-// Sync writes the draft through to the disk. CRIU makes its images readable
-// for all; here they become the owner's alone.
-func (d *Draft) Sync() error {
-	list, err := os.ReadDir(d.Dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range list {
-		if e.Type().IsRegular() {
-			path := filepath.Join(d.Dir, e.Name())
-			if err := errors.Join(os.Chmod(path, 0o600), syncPath(path)); err != nil {
-				return err
-			}
-		}
-	}
-	return syncPath(d.Dir)
-}
-
-// Keep moves a draft that cannot be published out of the way of others of its
-// name, and returns where it is.
-func (d *Draft) Keep() string {
-	kept := d.store.hidden(d.container, d.final, fmt.Sprintf(".kept-%d-", time.Now().Unix()))
-	if os.Rename(d.Dir, kept) != nil {
-		return d.Dir
-	}
-	return kept
-}
-
-// Discard removes the draft, but keeps the log of the failed dump, if there
-// is one, where Log finds it.
-func (d *Draft) Discard(log string) error {
-	failed := d.store.hidden(d.container, d.final, ".failed-")
-	_ = os.RemoveAll(failed)
-	if data, err := os.ReadFile(filepath.Join(d.Dir, log)); err == nil && os.Mkdir(failed, 0o700) == nil {
-		// On a full disk the images must go before there is room for the log.
-		_ = os.RemoveAll(d.Dir)
-		_ = os.WriteFile(filepath.Join(failed, log), data, 0o600)
-	}
-	return os.RemoveAll(d.Dir)
-}
-
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return f.Sync()
 }
 
 // Get reads one record. It returns ErrNoCheckpoint or ErrDamaged.
@@ -255,17 +177,36 @@ func (s Store) names(dir string) []string {
 	return names
 }
 
-// Find returns the named checkpoint, or the newest when the name is empty.
+// Find returns the named checkpoint, or, when the name is empty, the newest
+// that can be restored.
 func (s Store) Find(container, checkpoint string) (Record, error) {
 	if checkpoint != "" {
 		return s.Get(container, checkpoint)
 	}
 	list, err := s.List(container)
+	list = slices.DeleteFunc(list, func(r Record) bool { return r.Kind == KindPreDump })
 	if len(list) == 0 {
 		return Record{}, errors.Join(fmt.Errorf("%w: %s has none in %s", ErrNoCheckpoint, container, s.Dir), err)
 	}
 	return list[len(list)-1], nil
 }
+
+// Chain returns the records that r needs, itself first. A missing parent is
+// ErrDamaged.
+func (s Store) Chain(r Record) ([]Record, error) {
+	chain := []Record{r}
+	for r.Parent != "" {
+		parent, err := s.Get(r.Name, r.Parent)
+		if err != nil || len(chain) > maxChain {
+			return nil, fmt.Errorf("%w: %s/%s needs %s: %w", ErrDamaged, r.Name, r.Checkpoint, r.Parent, err)
+		}
+		chain, r = append(chain, parent), parent
+	}
+	return chain, nil
+}
+
+// maxChain ends chains that bite their tail.
+const maxChain = 1000
 
 // Log returns the path of a checkpoint's log called file, be the dump over,
 // under way or failed; the newest of the container for an empty name.
@@ -295,10 +236,16 @@ func (s Store) Log(container, checkpoint, file string) (string, error) {
 }
 
 // Remove deletes a checkpoint: it vanishes at once, by a rename, and its
-// files after that.
+// files after that. ErrNeeded if it is the parent of another.
 func (s Store) Remove(container, checkpoint string) error {
 	if err := errors.Join(CheckName(container), CheckName(checkpoint)); err != nil {
 		return err
+	}
+	list, _ := s.List(container)
+	for _, r := range list {
+		if r.Parent == checkpoint {
+			return fmt.Errorf("%w: %s/%s is the parent of %s", ErrNeeded, container, checkpoint, r.Checkpoint)
+		}
 	}
 	gone := s.hidden(container, checkpoint, ".old-")
 	_ = os.RemoveAll(gone)

@@ -2,6 +2,7 @@ package script
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,6 +25,10 @@ import (
 //	nonsense  it answers a dump with bytes that are no answer
 //	no-stats  its stats-dump is cut short
 //	dies      it exits in the middle of a dump
+//
+// FAKE_ROUNDS are the figures of its pre-dumps: pages written, pages skipped
+// and microseconds to write them, as in 1000/0/500,20/980/10. Rounds beyond
+// the last fail.
 func fakeCRIU(args []string) int {
 	mode := strings.Split(os.Getenv("FAKE_CRIU"), ",")
 	is := func(what string) bool { return slices.Contains(mode, what) }
@@ -86,20 +91,77 @@ func (w *worker) serve() error {
 		return w.send(&rpc.CriuResp{Type: req.Type, Success: proto.Bool(true), Version: v})
 	case rpc.CriuReqType_DUMP:
 		return w.dump(req)
+	case rpc.CriuReqType_PRE_DUMP:
+		for n := 0; ; n++ {
+			if err := w.preDump(req, n); err != nil {
+				return err
+			}
+			if req, err = w.receive(); err != nil {
+				return fmt.Errorf("no dump after the pre-dumps")
+			}
+			if req.GetType() == rpc.CriuReqType_DUMP {
+				return w.dump(req)
+			}
+		}
 	default:
 		return fmt.Errorf("unknown request %s", req.GetType())
 	}
 }
 
-func (w *worker) dump(req *rpc.CriuReq) error {
-	opts := req.GetOpts()
+// images returns what writes into the image directory, with its parent linked.
+func images(opts *rpc.CriuOpts) (func(name, text string) error, error) {
 	// CRIU, too, reaches the descriptors of who asks through /proc.
 	dir, err := filepath.EvalSymlinks(fmt.Sprintf("/proc/%d/fd/%d", os.Getppid(), opts.GetImagesDirFd()))
 	if err != nil {
+		return nil, err
+	}
+	if parent := opts.GetParentImg(); parent != "" {
+		if _, err := os.Stat(filepath.Join(dir, parent)); err != nil {
+			return nil, err
+		}
+		if err := os.Symlink(parent, filepath.Join(dir, "parent")); err != nil {
+			return nil, err
+		}
+	}
+	return func(name, text string) error {
+		return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)
+	}, nil
+}
+
+func (w *worker) preDump(req *rpc.CriuReq, n int) error {
+	write, err := images(req.GetOpts())
+	if err != nil {
 		return err
 	}
-	write := func(name, text string) error {
-		return os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644)
+	rounds := strings.Split(os.Getenv("FAKE_ROUNDS"), ",")
+	if n >= len(rounds) || rounds[n] == "" {
+		log := "(00.002) Error (criu/fake.c:2): the round fails\n"
+		return errors.Join(write(req.GetOpts().GetLogFile(), log), w.send(&rpc.CriuResp{Type: req.Type, Success: proto.Bool(false)}))
+	}
+	var written, skipped uint64
+	var us uint32
+	if _, err := fmt.Sscanf(rounds[n], "%d/%d/%d", &written, &skipped, &us); err != nil {
+		return err
+	}
+	err = errors.Join(
+		write(req.GetOpts().GetLogFile(), "(00.001) Pre-dumping finished successfully\n"),
+		write("pages-1.img", req.GetOpts().String()),
+		write("stats-dump", statsDump(&stats.DumpStatsEntry{
+			FreezingTime: proto.Uint32(400), FrozenTime: proto.Uint32(600), MemdumpTime: proto.Uint32(100), MemwriteTime: &us,
+			PagesScanned: proto.Uint64(written + skipped), PagesSkippedParent: &skipped, PagesWritten: &written, PagesLazy: proto.Uint64(0),
+		})),
+	)
+	if err != nil {
+		return err
+	}
+	return w.send(&rpc.CriuResp{Type: req.Type, Success: proto.Bool(true)})
+}
+
+func (w *worker) dump(req *rpc.CriuReq) error {
+	opts := req.GetOpts()
+	write, err := images(opts)
+	if err != nil {
+		return err
 	}
 	switch {
 	case w.is("nonsense"):

@@ -51,5 +51,5 @@ timeout --kill-after=10 "$limit" qemu-system-x86_64 -machine q35 -accel tcg,thre
 	-drive "if=none,id=d0,file=$vm/root.ext4,format=raw,snapshot=on,cache=unsafe" \
 	-drive "if=none,id=d1,file=$tmp/job.ext4,format=raw,readonly=on" \
 	-device nvme,id=c0,serial=a -device nvme-ns,drive=d0,bus=c0,nsid=1 -device nvme-ns,drive=d1,bus=c0,nsid=2 \
-	</dev/null | tr -d '\r' | tee "$tmp/console" || { echo "vm: the guest did not end in $limit" >&2; exit 1; }
+	</dev/null | stdbuf -oL tr -d '\r' | tee "$tmp/console" || { echo "vm: the guest did not end in $limit" >&2; exit 1; }
 grep -qx 'vm: exit 0' "$tmp/console" || { echo "vm: the guest did not pass" >&2; exit 1; }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/config"
@@ -12,8 +13,13 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
+type checkpointOptions struct {
+	container, name, parent string
+	roundsOnly              bool
+}
+
 func newCheckpointCmd(d *deps) *cobra.Command {
-	var name string
+	var o checkpointOptions
 	cmd := &cobra.Command{
 		Use:   "checkpoint CONTAINER",
 		Short: "Checkpoint a running container",
@@ -23,17 +29,41 @@ The container is frozen while CRIU copies its memory and runs on afterwards;
 with --leave-running=false it is killed when its checkpoint is written. Open TCP
 connections and file locks are checkpointed too. If anything fails the container
 runs on and nothing is left in the store but the log.
+
+With --pre-dump memory is copied in rounds while the container runs, so that it
+is frozen for what changed since the last round only: until --max-downtime can
+be met, or more rounds would not help.
 ` + exitHelp,
-		Example:           "  checkpointctl checkpoint myapp --name before-upgrade",
+		Example: `  checkpointctl checkpoint myapp --name before-upgrade
+  checkpointctl checkpoint myapp --max-downtime 50ms`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: d.completeContainer,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runCheckpoint(cmd.Context(), d, args[0], name)
+			o.container = args[0]
+			return runCheckpoint(cmd.Context(), d, o)
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&name, "name", "", "`name` of the checkpoint (default the next free of checkpoint1, checkpoint2, ...)")
+	f.StringVar(&o.name, "name", "", "`name` of the checkpoint (default the next free of checkpoint1, checkpoint2, ...)")
 	f.Bool("leave-running", true, "let the container run on")
+	f.String("pre-dump", "off", "copy memory in rounds first: off, on or auto (on where the kernel can)")
+	f.Lookup("pre-dump").NoOptDefVal = "on"
+	d.bind(f, map[string]string{"checkpoint.leave_running": "leave-running", "checkpoint.pre_dump": "pre-dump"})
+	d.dumpFlags(f)
+	d.roundFlags(f, &o)
+	// A goal for the rounds asks for rounds.
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if f.Changed("max-downtime") && !f.Changed("pre-dump") {
+			d.cfg.Checkpoint.PreDump = "on"
+		}
+		return nil
+	}
+	d.jsonFlag(cmd)
+	return cmd
+}
+
+// dumpFlags are CRIU's options, for every command that dumps.
+func (d *deps) dumpFlags(f *pflag.FlagSet) {
 	f.Bool("tcp-established", true, "checkpoint established TCP connections")
 	f.Bool("file-locks", true, "checkpoint file locks")
 	f.Bool("shell-job", false, "allow a session leader outside the container")
@@ -46,41 +76,55 @@ runs on and nothing is left in the store but the log.
 	f.Int("criu-log-level", 4, "verbosity of dump.log, 0 to 4")
 	f.Duration("criu-timeout", 0, "CRIU's limit for freezing the tasks (default CRIU's, 10s)")
 	d.bind(f, map[string]string{
-		"checkpoint.leave_running": "leave-running", "checkpoint.tcp_established": "tcp-established",
-		"checkpoint.file_locks": "file-locks", "checkpoint.shell_job": "shell-job",
+		"checkpoint.tcp_established": "tcp-established",
+		"checkpoint.file_locks":      "file-locks", "checkpoint.shell_job": "shell-job",
 		"checkpoint.ext_unix_sk": "ext-unix-sk", "checkpoint.link_remap": "link-remap",
 		"checkpoint.ghost_limit": "ghost-limit", "checkpoint.manage_cgroups_mode": "manage-cgroups-mode",
 		"checkpoint.network_lock": "network-lock", "criu.config": "criu-config",
 		"criu.log_level": "criu-log-level", "criu.timeout": "criu-timeout",
 	})
-	d.jsonFlag(cmd)
-	return cmd
 }
 
-func runCheckpoint(ctx context.Context, d *deps, ref, name string) error {
-	if name != "" {
-		if err := metadata.CheckName(name); err != nil {
+func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
+	if o.name != "" {
+		if err := metadata.CheckName(o.name); err != nil {
 			return err
 		}
 	}
 	if err := d.requireRoot(); err != nil {
 		return err
 	}
-	client, c, err := d.container(ctx, ref)
+	client, c, err := d.container(ctx, o.container)
 	if err != nil {
 		return err
 	}
 	creator := &checkpoint.Creator{Dumper: d.dumper(), Docker: client, Store: d.store(), Policy: d.policy(), Version: Version}
-	r, err := creator.Create(ctx, checkpoint.Request{Container: c, Name: name, Options: dumpOptions(d.cfg)})
+	show := &rounds{out: d.progress()}
+	r, err := creator.Create(ctx, checkpoint.Request{
+		Container: c, Name: o.name, Options: dumpOptions(d.cfg), Parent: o.parent,
+		Rounds: d.rounds(ctx, o), RoundsOnly: o.roundsOnly, Progress: show.round,
+	})
+	show.end()
 	if err != nil {
 		return err
 	}
 	if d.json {
 		return printJSON(d.out, r)
 	}
-	fmt.Fprintf(d.errOut, "checkpointed %s: %s, frozen %s, %s\n", c.Name, size(r.SizeBytes), micros(r.Stats.FrozenUS), after(r))
+	if err := printRounds(d.errOut, r); err != nil {
+		return err
+	}
+	fmt.Fprintln(d.errOut, summary(r))
 	_, err = fmt.Fprintf(d.out, "%s/%s\n", r.Name, r.Checkpoint)
 	return err
+}
+
+func summary(r metadata.Record) string {
+	if r.Kind == metadata.KindPreDump {
+		return fmt.Sprintf("pre-dumped %s: %s, the container runs on; checkpointctl checkpoint %s --parent %s continues it",
+			r.Name, size(r.SizeBytes), r.Name, r.Checkpoint)
+	}
+	return fmt.Sprintf("checkpointed %s: %s, frozen %s, %s", r.Name, size(r.SizeBytes), micros(r.Stats.FrozenUS), after(r))
 }
 
 func after(r metadata.Record) string {
@@ -97,6 +141,7 @@ func dumpOptions(c config.Config) criu.Options {
 		FileLocks: c.Checkpoint.FileLocks, ShellJob: c.Checkpoint.ShellJob,
 		ExtUnixSk: c.Checkpoint.ExtUnixSk, LinkRemap: c.Checkpoint.LinkRemap, GhostLimit: ghost,
 		ManageCgroupsMode: c.Checkpoint.ManageCgroupsMode, NetworkLock: c.Checkpoint.NetworkLock,
+		PreDumpMode: c.PreDump.Mode, AutoDedup: c.PreDump.AutoDedup,
 		LogLevel: c.CRIU.LogLevel, TimeoutSeconds: uint32(c.CRIU.Timeout.Seconds()), ConfigFile: c.CRIU.Config,
 	}
 }

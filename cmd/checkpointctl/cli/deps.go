@@ -25,22 +25,28 @@ type deps struct {
 	out, errOut io.Writer
 	log         *logrus.Logger
 	configFile  string
-	flags       map[string]*pflag.Flag // by config key
+	flags       []boundFlag
 	cfg         config.Config
 	parsed      bool // the command line was well formed
 	json        bool // the command's --json
 }
 
+// boundFlag is a flag of some command that overrides a config key.
+type boundFlag struct {
+	key  string
+	flag *pflag.Flag
+}
+
 func newDeps(out, errOut io.Writer) *deps {
 	log := logrus.New()
 	log.SetOutput(errOut)
-	return &deps{out: out, errOut: errOut, log: log, flags: map[string]*pflag.Flag{}}
+	return &deps{out: out, errOut: errOut, log: log}
 }
 
 // bind lets flags that are set override the config keys.
 func (d *deps) bind(f *pflag.FlagSet, keys map[string]string) {
 	for key, flag := range keys {
-		d.flags[key] = f.Lookup(flag)
+		d.flags = append(d.flags, boundFlag{key, f.Lookup(flag)})
 	}
 }
 
@@ -52,9 +58,9 @@ func (d *deps) load() error {
 	var err error
 	// A flag not given must not hide the environment and the file.
 	set := map[string]*pflag.Flag{}
-	for key, f := range d.flags {
-		if f.Changed {
-			set[key] = f
+	for _, b := range d.flags {
+		if b.flag.Changed {
+			set[b.key] = b.flag
 		}
 	}
 	if d.cfg, err = config.Load(d.configFile, set); err != nil {

@@ -68,6 +68,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitNoCheckpoint, "checkpointctl list shows the checkpoints"
 	case errors.Is(err, metadata.ErrExists):
 		return exitExists, "take another --name, or checkpointctl rm it"
+	case errors.Is(err, metadata.ErrNeeded):
+		return exitExists, "remove the one that needs it first"
 	case errors.Is(err, metadata.ErrLocked):
 		return exitExists, ""
 	case errors.As(err, &refused):
@@ -76,6 +78,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitDocker, "is dockerd running, and are you root or in group docker?"
 	case errors.Is(err, docker.ErrNotSetUp):
 		return exitDocker, `set "experimental": true in /etc/docker/daemon.json and restart dockerd`
+	case errors.Is(err, criu.ErrNoDirtyTracking):
+		return exitCRIU, "--pre-dump=auto makes a plain dump on such a kernel"
 	case errors.Is(err, criu.ErrNoCRIU), errors.Is(err, criu.ErrTooOld):
 		return exitCRIU, "checkpointctl check tells what is missing"
 	case errors.Is(err, metadata.ErrDamaged):

@@ -53,9 +53,31 @@ func printList(d *deps, records []metadata.Record) error {
 		return printJSON(d.out, records)
 	}
 	return table(d.out, func(w io.Writer) {
-		fmt.Fprint(w, "CONTAINER\tCHECKPOINT\tIMAGE\tCREATED\tSIZE\tFROZEN\n")
+		fmt.Fprint(w, "CONTAINER\tCHECKPOINT\tKIND\tROUNDS\tPARENT\tIMAGE\tCREATED\tSIZE\tFROZEN\n")
 		for _, r := range records {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Checkpoint, r.Image, age(r.Timestamp), size(r.SizeBytes), micros(r.Stats.FrozenUS))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Checkpoint, kind(r), roundsOf(r), dash(r.Parent),
+				r.Image, age(r.Timestamp), size(r.SizeBytes), micros(r.Stats.FrozenUS))
 		}
 	})
+}
+
+func kind(r metadata.Record) string {
+	if r.Kind == metadata.KindPreDump {
+		return "pre-dump (not restorable)"
+	}
+	return metadata.KindCheckpoint
+}
+
+func roundsOf(r metadata.Record) int {
+	if r.PreDump == nil {
+		return 0
+	}
+	return len(r.PreDump.Rounds)
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
 }

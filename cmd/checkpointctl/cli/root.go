@@ -26,7 +26,7 @@ func newRootCmd(d *deps) *cobra.Command {
 	f.String("log-level", "", "debug, info, warning or error (default warning)")
 	d.bind(f, map[string]string{"dir": "dir", "docker.host": "docker-host", "criu.path": "criu", "log_level": "log-level"})
 	cmd.AddCommand(
-		newCheckpointCmd(d), newRestoreCmd(d), newInspectCmd(d), newListCmd(d),
+		newCheckpointCmd(d), newPreDumpCmd(d), newRestoreCmd(d), newInspectCmd(d), newListCmd(d),
 		newLogsCmd(d), newRmCmd(d), newCheckCmd(d),
 	)
 	return cmd

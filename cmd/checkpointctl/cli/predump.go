@@ -1,0 +1,71 @@
+package cli
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/checkpointctl/checkpointctl/internal/criu"
+)
+
+func newPreDumpCmd(d *deps) *cobra.Command {
+	o := checkpointOptions{roundsOnly: true}
+	cmd := &cobra.Command{
+		Use:   "pre-dump CONTAINER",
+		Short: "Copy a running container's memory ahead of a checkpoint",
+		Long: `Copy the memory of a running container in rounds, and leave them in the store for
+a later checkpoint --parent, which then writes only what changed since.
+
+The container is frozen for a moment in every round and runs on. The rounds
+cannot be restored by themselves, and serve until the container stops or another
+pre-dump of it is made. If anything fails the container runs on and nothing is
+left in the store but the log.
+` + exitHelp,
+		Example: `  checkpointctl pre-dump myapp --name morning
+  checkpointctl checkpoint myapp --parent morning`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: d.completeContainer,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			o.container = args[0]
+			d.cfg.Checkpoint.PreDump, d.cfg.Checkpoint.LeaveRunning = "on", true
+			return runCheckpoint(cmd.Context(), d, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.name, "name", "", "`name` of the rounds (default the next free of checkpoint1, checkpoint2, ...)")
+	d.dumpFlags(f)
+	d.roundFlags(f, &o)
+	d.jsonFlag(cmd)
+	return cmd
+}
+
+// roundFlags say how rounds are made and when they end.
+func (d *deps) roundFlags(f *pflag.FlagSet, o *checkpointOptions) {
+	f.StringVar(&o.parent, "parent", "", "`checkpoint` or pre-dump of the container to continue")
+	f.Duration("max-downtime", 0, "goal for how long the final dump stops the container")
+	f.Int("max-rounds", 8, "most rounds to make")
+	f.Duration("max-time", 0, "longest time for all rounds (default 5m)")
+	f.Int("min-pages", 64, "so few dirty pages are not worth another round")
+	f.String("pre-dump-mode", "splice", "how CRIU reads memory in a round: splice or read")
+	f.Bool("auto-dedup", true, "free pages of earlier rounds that a later one replaced")
+	d.bind(f, map[string]string{
+		"pre_dump.max_downtime": "max-downtime", "pre_dump.max_rounds": "max-rounds", "pre_dump.max_time": "max-time",
+		"pre_dump.min_pages": "min-pages", "pre_dump.mode": "pre-dump-mode", "pre_dump.auto_dedup": "auto-dedup",
+	})
+}
+
+// rounds returns the policy, or nothing when no rounds are to be made.
+func (d *deps) rounds(ctx context.Context, o checkpointOptions) *criu.Policy {
+	switch d.cfg.Checkpoint.PreDump {
+	case "off":
+		return nil
+	case "auto":
+		if err := d.dumper().DirtyTracking(ctx); err != nil {
+			d.log.Warnf("no pre-dump of %s: %v", o.container, err)
+			return nil
+		}
+	}
+	p := d.cfg.PreDump
+	return &criu.Policy{MaxDowntime: p.MaxDowntime, MaxRounds: p.MaxRounds, MaxTime: p.MaxTime, MinPages: uint64(p.MinPages)}
+}

@@ -1,0 +1,68 @@
+package checkpoint
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+)
+
+// ready refuses what cannot be dumped, or would not stay what the user means.
+func ready(c docker.Container, o criu.Options) error {
+	refuse := func(is, hint string) error { return &docker.StateError{Name: c.Name, Is: is, Hint: hint} }
+	switch {
+	case c.State == "paused":
+		return refuse("is paused", "docker unpause "+c.Name)
+	case c.State != "running" || c.PID == 0:
+		return refuse("is "+c.State+", not running", "docker start "+c.Name)
+	case c.PIDMode == "host":
+		return refuse("shares the host's pid namespace, so its pids cannot be restored", "run it without --pid=host")
+	case strings.HasPrefix(c.PIDMode, "container:"):
+		return refuse("shares the pid namespace of "+c.PIDMode+", whose pids cannot be restored apart", "run it with a pid namespace of its own")
+	case c.RootFS == "":
+		return refuse("has no merged root filesystem: storage driver "+c.Driver+" is not supported", "use overlay2")
+	case !o.LeaveRunning && c.AutoRemove:
+		return refuse("was started with --rm: Docker would remove it when it stops", "keep it running (--leave-running), or start it without --rm")
+	case !o.LeaveRunning && c.RestartPolicy != "" && c.RestartPolicy != "no":
+		return refuse("has restart policy "+c.RestartPolicy+": Docker would start it afresh when it stops", "docker update --restart=no "+c.Name)
+	}
+	return nil
+}
+
+// namespaces returns those that belong to others, as CRIU's --external names
+// them, and whether the network namespace is the container's own: then its
+// devices are Docker's to make, and CRIU leaves them out.
+func namespaces(c docker.Container) (external []string, emptyNet bool) {
+	n := c.Namespace("net")
+	switch {
+	case strings.HasPrefix(c.NetworkMode, "container:"):
+		return []string{fmt.Sprintf("net[%d]:extRootNetNS", n.Inode)}, false
+	case n.SharedWith == "host":
+		return nil, false
+	default:
+		return nil, true
+	}
+}
+
+// writeDescriptors writes what runc restore reads to connect the container's
+// stdio to the new pipes (libcontainer/criu_linux.go, descriptorsFilename).
+func writeDescriptors(dir string, pid int) error {
+	var links [3]string
+	for fd := range links {
+		link, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(pid), "fd", strconv.Itoa(fd)))
+		if err != nil {
+			return err
+		}
+		links[fd] = link
+	}
+	data, err := json.Marshal(links)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "descriptors.json"), data, 0o600)
+}

@@ -1,0 +1,103 @@
+package metadata
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const draftPrefix = ".new-"
+
+// InDraft says whether a path that Log returned is of a dump not yet over.
+func InDraft(path string) bool {
+	return strings.HasPrefix(filepath.Base(filepath.Dir(path)), draftPrefix)
+}
+
+// Draft is a checkpoint in the making, invisible until it is published.
+type Draft struct {
+	Dir              string
+	store            Store
+	container, final string
+}
+
+// Begin makes an empty hidden directory for a checkpoint. The caller holds
+// the container's lock, so leftovers of that name are of a run that died.
+func (s Store) Begin(container, checkpoint string) (*Draft, error) {
+	d := &Draft{Dir: s.hidden(container, checkpoint, draftPrefix), store: s, container: container, final: checkpoint}
+	if err := os.RemoveAll(d.Dir); err != nil {
+		return nil, err
+	}
+	return d, os.Mkdir(d.Dir, 0o700)
+}
+
+func (s Store) hidden(container, checkpoint, prefix string) string {
+	return filepath.Join(s.Dir, container, prefix+checkpoint)
+}
+
+// Publish writes the record, syncs everything and makes the checkpoint appear
+// by one rename.
+func (d *Draft) Publish(r Record) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(d.Dir, RecordFile), append(data, '\n'), 0o600); err != nil {
+		return err
+	}
+	if err := d.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(d.Dir, d.store.Path(d.container, d.final)); err != nil {
+		return err
+	}
+	_ = os.RemoveAll(d.store.hidden(d.container, d.final, ".failed-"))
+	return syncPath(filepath.Join(d.store.Dir, d.container))
+}
+
+// Sync writes the draft through to the disk. CRIU makes its images readable
+// for all; here they become the owner's alone.
+func (d *Draft) Sync() error {
+	return walk(d.Dir, func(name string, e fs.DirEntry) error {
+		path, mode := filepath.Join(d.Dir, name), os.FileMode(0o600)
+		if e.IsDir() {
+			mode = 0o700
+		}
+		return errors.Join(os.Chmod(path, mode), syncPath(path))
+	})
+}
+
+// Keep moves a draft that cannot be published out of the way of others of its
+// name, and returns where it is.
+func (d *Draft) Keep() string {
+	kept := d.store.hidden(d.container, d.final, fmt.Sprintf(".kept-%d-", time.Now().Unix()))
+	if os.Rename(d.Dir, kept) != nil {
+		return d.Dir
+	}
+	return kept
+}
+
+// Discard removes the draft, but keeps the log of the failed dump, if there
+// is one, under a name where Log finds it.
+func (d *Draft) Discard(name, log string) {
+	// On a full disk the images must go before there is room for the log.
+	_ = os.RemoveAll(d.Dir)
+	failed := d.store.hidden(d.container, d.final, ".failed-")
+	_ = os.RemoveAll(failed)
+	if log != "" && os.Mkdir(failed, 0o700) == nil {
+		_ = os.WriteFile(filepath.Join(failed, name), []byte(log), 0o600)
+	}
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}
