@@ -3,7 +3,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build install demo test unit e2e setup clean
+.PHONY: build install demo test unit e2e test-vm setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
@@ -18,7 +18,7 @@ demo:
 	scripts/demo.sh
 
 # Everything, on real Docker and CRIU. A test that cannot run fails.
-test: setup unit e2e
+test: setup unit e2e test-vm
 	@echo "all tests passed"
 
 unit:
@@ -29,6 +29,10 @@ unit:
 e2e:
 	$(GO) vet -tags e2e ./test/e2e/...
 	$(GO) test -tags e2e -count=1 -timeout 25m -v ./test/e2e/
+
+# The same in a VM: cgroup v2, another Docker, and a kernel with soft-dirty.
+test-vm:
+	test/vm/suite.sh
 
 clean:
 	rm -rf bin

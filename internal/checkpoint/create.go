@@ -225,7 +225,7 @@ func (m *Creator) stateAfter(ctx context.Context, c docker.Container, err error)
 // preDump is the record of rounds.
 func preDump(p criu.Policy, res criu.Result) *metadata.PreDump {
 	out := &metadata.PreDump{
-		MaxDowntimeUS: p.MaxDowntime.Microseconds(), MaxRounds: p.MaxRounds, MaxTimeUS: p.MaxTime.Microseconds(), MinPages: p.MinPages,
+		MaxDowntimeUS: p.MaxDowntime.Microseconds(), MinRounds: p.MinRounds, MaxRounds: p.MaxRounds, MaxTimeUS: p.MaxTime.Microseconds(), MinPages: p.MinPages,
 		Stop: string(res.Stop), ExpectedUS: criu.Expect(res.Rounds).Microseconds(), MeasuredUS: res.Stats.Downtime().Microseconds(),
 		Explanation: p.Explain(res.Stop, criu.Expect(res.Rounds)),
 	}

@@ -66,6 +66,7 @@ type Checkpoint struct {
 // PreDump says how rounds are made and when they end.
 type PreDump struct {
 	MaxDowntime time.Duration `mapstructure:"max_downtime"`
+	MinRounds   int           `mapstructure:"min_rounds"`
 	MaxRounds   int           `mapstructure:"max_rounds"`
 	MaxTime     time.Duration `mapstructure:"max_time"`
 	MinPages    int           `mapstructure:"min_pages"`
@@ -95,7 +96,7 @@ func Defaults() map[string]any {
 		"checkpoint.shell_job": false, "checkpoint.ext_unix_sk": false, "checkpoint.link_remap": false,
 		"checkpoint.ghost_limit": "1MiB", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "iptables",
 		"checkpoint.pre_dump":   "off",
-		"pre_dump.max_downtime": "0s", "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
+		"pre_dump.max_downtime": "0s", "pre_dump.min_rounds": 1, "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
 		"mounts.rules": []any{},
 	}
@@ -169,8 +170,8 @@ func (c Config) Validate() error {
 	if p := c.PreDump; p.MaxDowntime < 0 || p.MaxTime < 0 || p.MinPages < 0 {
 		errs = append(errs, fmt.Errorf("%w: pre_dump: max_downtime, max_time and min_pages must not be below 0", ErrInvalid))
 	}
-	if c.PreDump.MaxRounds < 1 {
-		errs = append(errs, fmt.Errorf("%w: pre_dump.max_rounds: %d is not 1 or more", ErrInvalid, c.PreDump.MaxRounds))
+	if p := c.PreDump; p.MinRounds < 1 || p.MaxRounds < p.MinRounds {
+		errs = append(errs, fmt.Errorf("%w: pre_dump: min_rounds %d and max_rounds %d are not 1 or more, in this order", ErrInvalid, p.MinRounds, p.MaxRounds))
 	}
 	for i, r := range c.Mounts.Rules {
 		oneOf(fmt.Sprintf("mounts.rules[%d].action", i), r.Action, "dump", "external", "refuse")

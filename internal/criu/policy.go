@@ -9,6 +9,7 @@ import (
 // Policy says when pre-dumps have done what they can. Zero values set no limit.
 type Policy struct {
 	MaxDowntime time.Duration // the goal
+	MinRounds   int           // so many, whatever they find
 	MaxRounds   int
 	MaxTime     time.Duration
 	MinPages    uint64 // so few dirty pages are not worth another round
@@ -41,35 +42,54 @@ func (s Stop) Words() string {
 
 // Next returns why to stop after these rounds, or nothing to make another.
 func (p Policy) Next(rounds []Round) Stop {
-	n := len(rounds)
-	if n == 0 {
+	if len(rounds) == 0 {
 		return ""
 	}
-	last := rounds[n-1]
-	dirty, present := last.Stats.PagesWritten, last.Stats.PagesWritten+last.Stats.PagesSkipped
-	before := dirty // pages of the round before
-	if n > 1 {
-		before = rounds[n-2].Stats.PagesWritten
+	if len(rounds) >= p.MinRounds {
+		if stop := p.verdict(rounds); stop != "" {
+			return stop
+		}
 	}
+	return p.limit(rounds)
+}
+
+// verdict judges by what the rounds found.
+func (p Policy) verdict(rounds []Round) Stop {
+	n := len(rounds)
+	if p.MaxDowntime > 0 && Expect(rounds) <= p.MaxDowntime {
+		return DowntimeMet
+	}
+	if n == 1 {
+		return "" // it wrote what there was, not what changed
+	}
+	last := rounds[n-1].Stats
+	dirty, before := last.PagesWritten, rounds[n-2].Stats.PagesWritten
+	switch {
+	case dirty <= p.MinPages:
+		return Converged
+	// A tenth more or less is noise.
+	case dirty*10 > before*11, dirty*10 >= (dirty+last.PagesSkipped)*9:
+		return Growing
+	case dirty*10 >= before*9:
+		return Converged
+	}
+	return ""
+}
+
+// limit judges by what the rounds cost.
+func (p Policy) limit(rounds []Round) Stop {
+	last := rounds[len(rounds)-1]
 	var took time.Duration
 	for _, r := range rounds {
 		took += r.Took
 	}
 	switch {
-	case p.MaxDowntime > 0 && Expect(rounds) <= p.MaxDowntime:
-		return DowntimeMet
-	case n > 1 && dirty <= p.MinPages:
-		return Converged
-	// A tenth more or less is noise.
-	case n > 1 && (dirty*10 > before*11 || dirty*10 >= present*9):
-		return Growing
-	case n > 1 && dirty*10 >= before*9:
-		return Converged
-	case p.MaxRounds > 0 && n >= p.MaxRounds:
+	case p.MaxRounds > 0 && len(rounds) >= p.MaxRounds:
 		return MaxRounds
 	case p.MaxTime > 0 && took+last.Took > p.MaxTime:
 		return MaxTime
-	case last.FreeBytes < 2*int64(dirty)*int64(os.Getpagesize()):
+	// Another round and the final dump may each write as much.
+	case last.FreeBytes < 2*int64(last.Stats.PagesWritten)*int64(os.Getpagesize()):
 		return Space
 	}
 	return ""

@@ -39,6 +39,9 @@ func TestNext(t *testing.T) {
 		"rounds used up":      {all, []Round{round(65536, 0), round(30000, 9), round(20000, 45536), round(10000, 55536)}, MaxRounds},
 		"time used up":        {Policy{MaxTime: 2500 * time.Millisecond}, []Round{round(65536, 0), round(30000, 35536)}, MaxTime},
 		"time left":           {Policy{MaxTime: 3 * time.Second}, []Round{round(65536, 0), round(30000, 35536)}, ""},
+		"few, but more told":  {Policy{MinRounds: 3, MinPages: 64}, []Round{round(65536, 0), round(5, 65531)}, ""},
+		"as many as told":     {Policy{MinRounds: 3, MinPages: 64}, []Round{round(65536, 0), round(5, 65531), round(6, 65530)}, Converged},
+		"told, but limited":   {Policy{MinRounds: 3, MaxRounds: 2}, []Round{round(65536, 0), round(5, 65531)}, MaxRounds},
 		"no limits":           {Policy{}, []Round{round(65536, 0), round(30000, 35536)}, ""},
 	} {
 		if got := test.p.Next(test.rounds); got != test.want {

@@ -2,7 +2,9 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -11,6 +13,7 @@ import (
 	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/mount"
+	"golang.org/x/sys/unix"
 
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 )
@@ -56,6 +59,18 @@ type Network struct{ Name, IP, IPv6, MAC string }
 // Inspect resolves a name, an ID or a unique ID prefix. It returns
 // ErrNoSuchContainer or ErrUnreachable. The container is not touched.
 func (c *Client) Inspect(ctx context.Context, ref string) (Container, error) {
+	for range 50 {
+		out, err := c.inspectOnce(ctx, ref)
+		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
+			return out, err
+		}
+		// The process has ended, and Docker is about to notice.
+		time.Sleep(20 * time.Millisecond)
+	}
+	return c.inspectOnce(ctx, ref)
+}
+
+func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error) {
 	r, err := c.inspect(ctx, ref)
 	if err != nil {
 		return Container{}, err

@@ -100,6 +100,7 @@ type Stats struct {
 // PreDump are the rounds of a chain, their goal and their outcome.
 type PreDump struct {
 	MaxDowntimeUS int64   `json:"max_downtime_us"` // 0: no goal
+	MinRounds     int     `json:"min_rounds"`
 	MaxRounds     int     `json:"max_rounds"`
 	MaxTimeUS     int64   `json:"max_time_us"`
 	MinPages      uint64  `json:"min_pages"`

@@ -44,13 +44,14 @@ left in the store but the log.
 func (d *deps) roundFlags(f *pflag.FlagSet, o *checkpointOptions) {
 	f.StringVar(&o.parent, "parent", "", "`checkpoint` or pre-dump of the container to continue")
 	f.Duration("max-downtime", 0, "goal for how long the final dump stops the container")
+	f.Int("min-rounds", 1, "fewest rounds to make")
 	f.Int("max-rounds", 8, "most rounds to make")
 	f.Duration("max-time", 0, "longest time for all rounds (default 5m)")
 	f.Int("min-pages", 64, "so few dirty pages are not worth another round")
 	f.String("pre-dump-mode", "splice", "how CRIU reads memory in a round: splice or read")
 	f.Bool("auto-dedup", true, "free pages of earlier rounds that a later one replaced")
 	d.bind(f, map[string]string{
-		"pre_dump.max_downtime": "max-downtime", "pre_dump.max_rounds": "max-rounds", "pre_dump.max_time": "max-time",
+		"pre_dump.max_downtime": "max-downtime", "pre_dump.min_rounds": "min-rounds", "pre_dump.max_rounds": "max-rounds", "pre_dump.max_time": "max-time",
 		"pre_dump.min_pages": "min-pages", "pre_dump.mode": "pre-dump-mode", "pre_dump.auto_dedup": "auto-dedup",
 	})
 }
@@ -67,5 +68,5 @@ func (d *deps) rounds(ctx context.Context, o checkpointOptions) *criu.Policy {
 		}
 	}
 	p := d.cfg.PreDump
-	return &criu.Policy{MaxDowntime: p.MaxDowntime, MaxRounds: p.MaxRounds, MaxTime: p.MaxTime, MinPages: uint64(p.MinPages)}
+	return &criu.Policy{MaxDowntime: p.MaxDowntime, MinRounds: p.MinRounds, MaxRounds: p.MaxRounds, MaxTime: p.MaxTime, MinPages: uint64(p.MinPages)}
 }

@@ -5,10 +5,13 @@ import (
 	"bufio"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"log"
 	"net"
 	"os"
+	"os/signal"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -19,7 +22,7 @@ func main() {
 	log.SetFlags(0)
 	args := os.Args[1:]
 	if len(args) == 0 {
-		log.Fatal("usage: workload server | client ADDRESS | lock FILE | trylock FILE | memory MIB")
+		log.Fatal("usage: workload server | client ADDRESS | lock FILE | trylock FILE | memory MIB | dirty MIB HOT-MIB")
 	}
 	switch args[0] {
 	case "server":
@@ -32,6 +35,8 @@ func main() {
 		tryLock(args[1])
 	case "memory":
 		hold(args[1])
+	case "dirty":
+		dirty(number(args[1])<<20, number(args[2])<<20)
 	default:
 		log.Fatalf("unknown mode %q", args[0])
 	}
@@ -117,11 +122,7 @@ func tryLock(file string) {
 
 // hold keeps random memory and checks it against the sum taken at the start.
 func hold(mib string) {
-	n, err := strconv.Atoi(mib)
-	if err != nil {
-		log.Fatal(err)
-	}
-	memory := make([]byte, n<<20)
+	memory := make([]byte, number(mib)<<20)
 	if _, err := rand.Read(memory); err != nil {
 		log.Fatal(err)
 	}
@@ -133,4 +134,71 @@ func hold(mib string) {
 			log.Fatal("memory changed")
 		}
 	}
+}
+
+func number(s string) int {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return n
+}
+
+const pageSize = 4096
+
+// dirty holds random memory and writes to the pages of its first part over and
+// over, one tenth of them each millisecond. SIGUSR1 prints its longest gap
+// between two ticks since the last time, SIGUSR2 whether its memory is right.
+func dirty(size, hot int) {
+	debug.SetGCPercent(-1)
+	memory := make([]byte, size)
+	if _, err := rand.Read(memory); err != nil {
+		log.Fatal(err)
+	}
+	idle := sha256.Sum256(memory[hot:])
+	written := make([]uint64, hot/pageSize) // what each hot page holds
+	for i := range written {
+		binary.LittleEndian.PutUint64(memory[i*pageSize:], 0)
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGUSR1, syscall.SIGUSR2)
+	var gap time.Duration
+	next, value := 0, uint64(0)
+	last, printed := time.Now(), time.Now()
+	for n := 0; ; time.Sleep(time.Millisecond) {
+		now := time.Now()
+		gap, last = max(gap, now.Sub(last)), now
+		for range (len(written) + 9) / 10 {
+			value++
+			written[next] = value
+			binary.LittleEndian.PutUint64(memory[next*pageSize:], value)
+			next = (next + 1) % len(written)
+		}
+		if now.Sub(printed) >= 50*time.Millisecond {
+			n, printed = n+1, now
+			fmt.Println(n)
+		}
+		select {
+		case s := <-signals:
+			if s == syscall.SIGUSR1 {
+				fmt.Printf("gap %d us\n", gap.Microseconds())
+			} else {
+				fmt.Println("memory", verdict(memory, hot, idle, written))
+			}
+			gap, last = 0, time.Now()
+		default:
+		}
+	}
+}
+
+func verdict(memory []byte, hot int, idle [sha256.Size]byte, written []uint64) string {
+	if sha256.Sum256(memory[hot:]) != idle {
+		return "wrong: idle part"
+	}
+	for i, want := range written {
+		if got := binary.LittleEndian.Uint64(memory[i*pageSize:]); got != want {
+			return fmt.Sprintf("wrong: page %d holds %d, not %d", i, got, want)
+		}
+	}
+	return "right"
 }

@@ -1,0 +1,256 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// chain is the part of a record that is about rounds.
+type chain struct {
+	SizeBytes int64      `json:"size_bytes"`
+	Stats     roundStats `json:"stats"`
+	PreDump   struct {
+		Rounds     []roundStats `json:"rounds"`
+		Stop       string       `json:"stop"`
+		ExpectedUS int64        `json:"expected_downtime_us"`
+		MeasuredUS int64        `json:"measured_downtime_us"`
+	} `json:"pre_dump"`
+}
+
+type roundStats struct {
+	FreezingUS   int64 `json:"freezing_us"`
+	FrozenUS     int64 `json:"frozen_us"`
+	PagesSkipped int64 `json:"pages_skipped"`
+	PagesWritten int64 `json:"pages_written"`
+}
+
+// tracking says whether this kernel can count dirty pages, and if it cannot
+// tests the refusal, which is all there is to test then. The VM can.
+func tracking(t *testing.T, b *box) bool {
+	t.Helper()
+	out := b.ctl("check").stdout
+	if regexp.MustCompile(`(?m)^ok +dirty tracking`).MatchString(out) {
+		return true
+	}
+	if os.Getenv("CHECKPOINTCTL_E2E_SLOW") != "" {
+		t.Fatalf("the VM's kernel cannot track dirty pages: %s", out)
+	}
+	b.untouched(func() {
+		for _, args := range [][]string{{"checkpoint", b.name, "--pre-dump"}, {"pre-dump", b.name}} {
+			if r := b.must(21, args...); !strings.Contains(r.stderr, "cannot track dirty memory") {
+				t.Errorf("stderr: %s", r.stderr)
+			}
+		}
+	})
+	if r := b.must(0, "checkpoint", b.name, "--pre-dump=auto"); !strings.Contains(r.stderr, "no pre-dump") {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+	return false
+}
+
+// dirty starts a program with so many MiB, of which so many change all the time.
+func dirty(t *testing.T, total, hot string) *box {
+	t.Helper()
+	b := start(t, baseImage, "/workload", "dirty", total, hot)
+	b.await(8)
+	return b
+}
+
+func (b *box) chain(args ...string) chain {
+	b.t.Helper()
+	var c chain
+	if err := json.Unmarshal([]byte(b.must(0, append(args, "--json")...).stdout), &c); err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Logf("%v: rounds %+v, final %+v, stop %s, expected %d us, measured %d us", args, c.PreDump.Rounds, c.Stats, c.PreDump.Stop, c.PreDump.ExpectedUS, c.PreDump.MeasuredUS)
+	return c
+}
+
+// ask sends the program a signal and returns what it prints in answer.
+func (b *box) ask(signal, pattern string) string {
+	b.t.Helper()
+	re := regexp.MustCompile("(?m)^" + pattern + "$")
+	count := func() [][]string { return re.FindAllStringSubmatch(docker(b.t, "logs", b.name), -1) }
+	before := len(count())
+	docker(b.t, "kill", "-s", signal, b.name)
+	for range 200 * slow {
+		if found := count(); len(found) > before {
+			return found[len(found)-1][1]
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	b.t.Fatalf("no answer to %s", signal)
+	return ""
+}
+
+func (b *box) memoryIsRight() {
+	b.t.Helper()
+	if got := b.ask("USR2", "memory (.*)"); got != "right" {
+		b.t.Errorf("memory %s", got)
+	}
+}
+
+// gap is the longest time that the program stood still since asked last.
+func (b *box) gap() time.Duration {
+	b.t.Helper()
+	us, err := strconv.Atoi(b.ask("USR1", `gap (\d+) us`))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return time.Duration(us) * time.Microsecond
+}
+
+// again kills the container, restores it and wants its memory right.
+func (b *box) again(checkpoint string) {
+	b.t.Helper()
+	b.kill()
+	b.restore(checkpoint)
+	b.memoryIsRight()
+}
+
+func TestPreDumpConverges(t *testing.T) {
+	b := dirty(t, "64", "1")
+	if !tracking(t, b) {
+		return
+	}
+	c := b.chain("checkpoint", b.name, "--pre-dump", "--name", "one")
+	if n := len(c.PreDump.Rounds); n < 2 || c.PreDump.Stop != "converged" {
+		t.Errorf("%d rounds, %s", n, c.PreDump.Stop)
+	}
+	if first := c.PreDump.Rounds[0].PagesWritten; c.Stats.PagesWritten*20 > first {
+		t.Errorf("the final dump wrote %d pages, the first round %d", c.Stats.PagesWritten, first)
+	}
+	b.await(b.count())
+	b.memoryIsRight()
+	b.again("one")
+	// The restored one is checkpointed like any other.
+	b.chain("checkpoint", b.name, "--pre-dump", "--name", "two", "--leave-running=false")
+	b.restore("two")
+	b.memoryIsRight()
+	b.again("one")
+}
+
+func TestPreDumpMeetsAGoal(t *testing.T) {
+	b := dirty(t, "32", "1")
+	if !tracking(t, b) {
+		return
+	}
+	c := b.chain("checkpoint", b.name, "--max-downtime", "10m")
+	if len(c.PreDump.Rounds) != 1 || c.PreDump.Stop != "downtime-met" || c.PreDump.ExpectedUS == 0 || c.PreDump.MeasuredUS == 0 {
+		t.Errorf("%+v", c.PreDump)
+	}
+	b.again("checkpoint1")
+}
+
+func TestPreDumpOfWhatChangesAllTheTime(t *testing.T) {
+	b := dirty(t, "16", "16")
+	if !tracking(t, b) {
+		return
+	}
+	c := b.chain("checkpoint", b.name, "--pre-dump", "--max-rounds", "4")
+	if c.PreDump.Stop != "growing" && c.PreDump.Stop != "max-rounds" {
+		t.Errorf("stop %s", c.PreDump.Stop)
+	}
+	b.again("checkpoint1")
+}
+
+func TestTenRoundsTakeLittleMoreSpaceThanOne(t *testing.T) {
+	b := dirty(t, "64", "16")
+	if !tracking(t, b) {
+		return
+	}
+	plain := b.chain("checkpoint", b.name)
+	c := b.chain("checkpoint", b.name, "--pre-dump", "--min-rounds", "10", "--max-rounds", "10", "--name", "ten")
+	if n := len(c.PreDump.Rounds); n != 10 {
+		t.Errorf("%d rounds", n)
+	}
+	t.Logf("one dump %d bytes, ten rounds %d", plain.SizeBytes, c.SizeBytes)
+	if c.SizeBytes*10 > plain.SizeBytes*13 {
+		t.Errorf("ten rounds take %d bytes, one dump %d", c.SizeBytes, plain.SizeBytes)
+	}
+	b.again("ten")
+}
+
+func TestPreDumpThenCheckpoint(t *testing.T) {
+	b := dirty(t, "32", "1")
+	if !tracking(t, b) {
+		return
+	}
+	b.chain("pre-dump", b.name, "--name", "early")
+	b.must(23, "restore", b.name, "early")
+	c := b.chain("checkpoint", b.name, "--parent", "early", "--name", "late")
+	if c.Stats.PagesSkipped < 8*c.Stats.PagesWritten {
+		t.Errorf("final dump: %+v", c.Stats)
+	}
+	next := b.chain("checkpoint", b.name, "--parent", "late", "--pre-dump", "--name", "later")
+	if next.Stats.PagesSkipped == 0 {
+		t.Errorf("continued dump: %+v", next.Stats)
+	}
+	b.must(13, "rm", b.name, "early")
+	b.must(11, "checkpoint", b.name, "--parent", "early")
+	b.again("late")
+	b.again("later")
+	b.must(11, "checkpoint", b.name, "--parent", "later")
+	b.must(0, "rm", b.name, "later", "late", "early")
+}
+
+// The container is paused, or ends, between two rounds.
+func TestContainerLeavesInTheMiddleOfRounds(t *testing.T) {
+	b := dirty(t, "32", "1")
+	if !tracking(t, b) {
+		return
+	}
+	during := func(do func(*exec.Cmd)) (int, string) {
+		t.Helper()
+		cmd := exec.Command(binary, "--dir", b.store, "checkpoint", b.name, "--pre-dump", "--min-rounds", "1000", "--max-rounds", "1000")
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		second := filepath.Join(b.store, b.name, ".new-checkpoint1", "pre-dump", "2", "dump.log")
+		for range 1000 * slow {
+			if _, err := os.Stat(second); err == nil {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		do(cmd)
+		_ = cmd.Wait()
+		return cmd.ProcessState.ExitCode(), stderr.String()
+	}
+	nothingNew := func() {
+		t.Helper()
+		if list := b.list(); len(list) != 0 {
+			t.Errorf("listed: %+v", list)
+		}
+	}
+	code, text := during(func(*exec.Cmd) { docker(t, "pause", b.name) })
+	if state := b.state(); code == 0 || state != "paused" {
+		t.Errorf("paused: exit %d, the container is %s: %s", code, state, text)
+	}
+	nothingNew()
+	docker(t, "unpause", b.name)
+	b.await(b.count())
+	var interrupted int
+	interrupted, text = during(func(cmd *exec.Cmd) { _ = cmd.Process.Signal(os.Interrupt) })
+	if interrupted != 130 {
+		t.Errorf("interrupted: exit %d: %s", interrupted, text)
+	}
+	nothingNew()
+	b.memoryIsRight()
+	code, text = during(func(*exec.Cmd) { b.kill() })
+	if code != 22 && code != 11 || strings.Contains(text, "runs on") {
+		t.Errorf("killed: exit %d: %s", code, text)
+	}
+	nothingNew()
+}
