@@ -61,7 +61,8 @@ type Network struct{ Name, IP, IPv6, MAC string }
 func (c *Client) Inspect(ctx context.Context, ref string) (Container, error) {
 	for range 50 {
 		out, err := c.inspectOnce(ctx, ref)
-		if !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ESRCH) {
+		gone := errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ESRCH)
+		if !gone || errors.Is(err, ErrUnreachable) {
 			return out, err
 		}
 		// The process has ended, and Docker is about to notice.
