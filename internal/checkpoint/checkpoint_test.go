@@ -168,6 +168,29 @@ func TestParent(t *testing.T) {
 	}
 }
 
+func TestNetworkLock(t *testing.T) {
+	dump := &fakeDumper{}
+	m := &Creator{Dumper: dump, Docker: fakeEngine{}, Store: metadata.Store{Dir: t.TempDir()}}
+	own, connected, host := running(), running(), running()
+	connected.Connected = true
+	host.Namespaces[1].SharedWith = "host"
+	for name, test := range map[string]struct {
+		c          docker.Container
+		lock, want string
+	}{
+		"no connections":      {own, LockAuto, "skip"},
+		"connections":         {connected, LockAuto, "iptables"},
+		"host's network":      {host, LockAuto, "iptables"},
+		"as told":             {own, "nftables", "nftables"},
+		"as told, connection": {connected, "skip", "skip"},
+	} {
+		r, err := m.Create(context.Background(), Request{Container: test.c, Options: criu.Options{LeaveRunning: true, NetworkLock: test.lock}})
+		if err != nil || dump.got.Options.NetworkLock != test.want || r.Options.NetworkLock != test.want {
+			t.Errorf("%s: %s, %v", name, dump.got.Options.NetworkLock, err)
+		}
+	}
+}
+
 func TestReady(t *testing.T) {
 	keep, kill := criu.Options{LeaveRunning: true}, criu.Options{}
 	for name, test := range map[string]struct {

@@ -87,6 +87,12 @@ func (m *Creator) Create(ctx context.Context, req Request) (metadata.Record, err
 	}
 	began := time.Now().UTC()
 	result, err := m.dump(ctx, job, req, plan)
+	if errors.Is(err, errConnected) {
+		job.options.NetworkLock = lockIptables
+		if err = job.draft.Empty(); err == nil {
+			result, err = m.dump(ctx, job, req, plan)
+		}
+	}
 	if err != nil {
 		var failed *criu.DumpError
 		if errors.As(err, &failed) {
@@ -125,6 +131,28 @@ type job struct {
 	draft               *metadata.Draft
 	parentDir           string // relative to the draft's
 	options             criu.Options
+	lockChosen          bool // by LockAuto
+}
+
+// LockAuto holds packets off by iptables if the container has connections, and
+// else not at all: the two runs of iptables-restore, with the container frozen,
+// take as long as the rest of a small dump.
+const LockAuto = "auto"
+
+const (
+	lockSkip     = "skip"
+	lockIptables = "iptables"
+)
+
+// errConnected ends a dump without a network lock that met a connection, made
+// since the container was inspected.
+var errConnected = errors.New("a TCP connection was made meanwhile")
+
+// hasStreams says whether the images hold an established connection: CRIU
+// writes a tcp-stream image for each.
+func hasStreams(dir string) bool {
+	found, err := filepath.Glob(filepath.Join(dir, "tcp-stream-*"))
+	return err != nil || found != nil
 }
 
 // begin settles what the store has to say: name, parent, a place for the images.
@@ -142,6 +170,12 @@ func (m *Creator) begin(req Request) (job, error) {
 			return j, err
 		}
 		j.parentDir = filepath.Join("..", req.Parent, parent.Last())
+	}
+	if j.options.NetworkLock == LockAuto {
+		j.lockChosen, j.options.NetworkLock = true, lockIptables
+		if _, own := namespaces(req.Container); own && !req.Container.Connected {
+			j.options.NetworkLock = lockSkip
+		}
 	}
 	var err error
 	if j.name, err = m.Store.Free(req.Container.Name, req.Name); err != nil {
@@ -190,9 +224,15 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 	if err := writeDescriptors(j.draft.Dir, c.PID); err != nil {
 		return criu.Result{}, err
 	}
-	if !req.Options.LeaveRunning {
+	r.PostDump = func() error {
+		if r.Options.NetworkLock == lockSkip && j.lockChosen && hasStreams(j.draft.Dir) {
+			return errConnected
+		}
+		if req.Options.LeaveRunning {
+			return nil
+		}
 		// The last moment at which CRIU can still resume the container.
-		r.PostDump = j.draft.Sync
+		return j.draft.Sync()
 	}
 	return m.Dumper.Dump(ctx, r)
 }

@@ -94,7 +94,7 @@ func Defaults() map[string]any {
 		"criu.path": "criu", "criu.config": "", "criu.log_level": 4, "criu.timeout": "0s",
 		"checkpoint.leave_running": true, "checkpoint.tcp_established": true, "checkpoint.file_locks": true,
 		"checkpoint.shell_job": false, "checkpoint.ext_unix_sk": false, "checkpoint.link_remap": false,
-		"checkpoint.ghost_limit": "1MiB", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "iptables",
+		"checkpoint.ghost_limit": "1MiB", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "auto",
 		"checkpoint.pre_dump":   "off",
 		"pre_dump.max_downtime": "0s", "pre_dump.min_rounds": 1, "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
@@ -164,7 +164,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("%w: checkpoint.ghost_limit: %w", ErrInvalid, err))
 	}
 	oneOf("checkpoint.manage_cgroups_mode", c.Checkpoint.ManageCgroupsMode, "ignore", "none", "props", "soft", "full", "strict")
-	oneOf("checkpoint.network_lock", c.Checkpoint.NetworkLock, "iptables", "nftables", "skip")
+	oneOf("checkpoint.network_lock", c.Checkpoint.NetworkLock, "auto", "iptables", "nftables", "skip")
 	oneOf("checkpoint.pre_dump", c.Checkpoint.PreDump, "off", "on", "auto")
 	oneOf("pre_dump.mode", c.PreDump.Mode, "splice", "read")
 	if p := c.PreDump; p.MaxDowntime < 0 || p.MaxTime < 0 || p.MinPages < 0 {

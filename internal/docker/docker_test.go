@@ -27,6 +27,21 @@ func TestParseCgroup(t *testing.T) {
 	}
 }
 
+func TestHasPeers(t *testing.T) {
+	const header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	line := func(state string) string {
+		return "   0: 0100007F:0CEA 00000000:0000 " + state + " 00000000:00000000 00:00000000 00000000     0        0 20 1\n"
+	}
+	for table, want := range map[string]bool{
+		"": false, header: false, header + line("0A"): false, header + line("0A") + line("06") + line("07"): false,
+		header + line("0A") + line("01"): true, header + line("08"): true, header + line("02"): true, header + "odd\n": true,
+	} {
+		if got := hasPeers(table); got != want {
+			t.Errorf("%q: got %v", table, got)
+		}
+	}
+}
+
 func TestStripBlock(t *testing.T) {
 	block := confBegin + "tcp-established\n" + confEnd
 	for name, test := range map[string]struct{ in, want string }{

@@ -38,6 +38,7 @@ type Container struct {
 	Cgroups            []Cgroup
 	Namespaces         []Namespace
 	Networks           []Network
+	Connected          bool // has TCP connections, or its own network namespace could not be read
 	Mounts             []mounts.Mount
 	MountFacts         mounts.Facts
 	BindSources        map[string]string // on the host, by destination

@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -26,6 +27,7 @@ func (c *Container) readProc() error {
 		return err
 	}
 	c.Cgroups, c.CgroupMode = parseCgroup(string(data))
+	c.Connected = connected(proc)
 	c.Namespaces, err = readNamespaces(proc, c.BundlePath)
 	return err
 }
@@ -54,6 +56,37 @@ func parseCgroup(text string) ([]Cgroup, string) {
 	default:
 		return list, "v1"
 	}
+}
+
+// connected says whether the process's network namespace has TCP sockets with
+// a peer: in any state but TIME_WAIT, CLOSE and LISTEN, see
+// include/net/tcp_states.h.
+func connected(proc string) bool {
+	for _, file := range [...]string{"tcp", "tcp6"} {
+		data, err := os.ReadFile(filepath.Join(proc, "net", file))
+		if errors.Is(err, os.ErrNotExist) && file == "tcp6" {
+			continue // no IPv6
+		}
+		if err != nil || hasPeers(string(data)) {
+			return true
+		}
+	}
+	return false
+}
+
+// hasPeers reads /proc/net/tcp, whose fourth column is the state.
+func hasPeers(table string) bool {
+	header := true
+	for line := range strings.Lines(table) {
+		f := strings.Fields(line)
+		switch {
+		case header:
+			header = false
+		case len(f) < 4 || f[3] != "06" && f[3] != "07" && f[3] != "0A":
+			return true
+		}
+	}
+	return false
 }
 
 // readNamespaces compares with the host's, and with those of the containers

@@ -60,13 +60,7 @@ func (c *Client) Restore(ctx context.Context, req RestoreRequest) ([]byte, error
 		return nil, fmt.Errorf("%w: the daemon's experimental setting is off", ErrNotSetUp)
 	}
 	dir := filepath.Join(d.RootDir, "containers", req.ContainerID, "checkpoints")
-	var log []byte
-	for _, place := range [...]placer{link, copyFile} {
-		log, err = c.restoreFrom(ctx, dir, req, place)
-		if err == nil || !pagesUnreachable(log) || ctx.Err() != nil {
-			break
-		}
-	}
+	log, err := c.tryRestore(ctx, dir, req)
 	if err != nil {
 		e := &RestoreError{Err: err, Log: log}
 		if RestoreBroken(d.Version) {
@@ -75,6 +69,31 @@ func (c *Client) Restore(ctx context.Context, req RestoreRequest) ([]byte, error
 		return log, e
 	}
 	return log, nil
+}
+
+// tryRestore tries again what a moment or full copies may mend.
+func (c *Client) tryRestore(ctx context.Context, dir string, req RestoreRequest) ([]byte, error) {
+	put, linked := placer(link), true
+	for tries := 1; ; tries++ {
+		log, err := c.restoreFrom(ctx, dir, req, put)
+		switch {
+		case err == nil || ctx.Err() != nil || tries == 4:
+			return log, err
+		case shimLeaving(err):
+			time.Sleep(2 * time.Second)
+		case linked && pagesUnreachable(log):
+			put, linked = copyFile, false
+		default:
+			return log, err
+		}
+	}
+}
+
+// shimLeaving says whether a start met the container's old shim, still on its
+// way out: dockerd calls a container stopped after two seconds, whether
+// containerd has cleaned up or not. On a busy machine it may not have.
+func shimLeaving(err error) bool {
+	return strings.Contains(err.Error(), "ttrpc: closed") || strings.Contains(err.Error(), "already exists")
 }
 
 // pagesUnreachable says whether a restore failed in a way that full copies

@@ -71,6 +71,11 @@ func (d *Draft) Sync() error {
 	})
 }
 
+// Empty removes what is in the draft, for another try.
+func (d *Draft) Empty() error {
+	return errors.Join(os.RemoveAll(d.Dir), os.Mkdir(d.Dir, 0o700))
+}
+
 // Keep moves a draft that cannot be published out of the way of others of its
 // name, and returns where it is.
 func (d *Draft) Keep() string {

@@ -24,6 +24,7 @@ import (
 //	tcp       a dump meets an established TCP connection
 //	nonsense  it answers a dump with bytes that are no answer
 //	no-stats  its stats-dump is cut short
+//	connects  a connection is made after the container was inspected
 //	dies      it exits in the middle of a dump
 //
 // FAKE_ROUNDS are the figures of its pre-dumps: pages written, pages skipped
@@ -184,6 +185,11 @@ func (w *worker) dump(req *rpc.CriuReq) error {
 			}
 			if err := writeImages(write, opts); err != nil {
 				return err
+			}
+			if w.is("connects") {
+				if err := write("tcp-stream-1.img", "x"); err != nil {
+					return err
+				}
 			}
 			if w.is("no-stats") {
 				if err := write("stats-dump", "\x0a"); err != nil {

@@ -71,7 +71,7 @@ func (d *deps) dumpFlags(f *pflag.FlagSet) {
 	f.Bool("link-remap", false, "allow open files whose name is gone but whose inode has other names")
 	f.String("ghost-limit", "1MiB", "largest deleted file to put into the images")
 	f.String("manage-cgroups-mode", "soft", "ignore, none, props, soft, full or strict")
-	f.String("network-lock", "iptables", "iptables, nftables or skip")
+	f.String("network-lock", "auto", "iptables, nftables, skip or auto (skip without TCP connections)")
 	f.String("criu-config", "", "CRIU configuration `file`")
 	f.Int("criu-log-level", 4, "verbosity of dump.log, 0 to 4")
 	f.Duration("criu-timeout", 0, "CRIU's limit for freezing the tasks (default CRIU's, 10s)")
