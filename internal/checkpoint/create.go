@@ -85,6 +85,7 @@ func (m *Creator) Create(ctx context.Context, req Request) (metadata.Record, err
 	if err != nil {
 		return none, err
 	}
+	asked := m.askDaemon(ctx)
 	began := time.Now().UTC()
 	result, err := m.dump(ctx, job, req, plan)
 	if errors.Is(err, errConnected) {
@@ -105,7 +106,7 @@ func (m *Creator) Create(ctx context.Context, req Request) (metadata.Record, err
 	if !req.Options.LeaveRunning {
 		m.awaitStop(ctx, c.ID)
 	}
-	record := m.record(ctx, c, plan)
+	record := m.record(c, plan, <-asked)
 	record.Checkpoint, record.Kind, record.Parent, record.TrackID = job.name, job.kind, req.Parent, job.trackID
 	record.Versions.CRIU, record.Timestamp = version.String(), began
 	record.Options, record.Stats = metadata.Options(job.options), metadata.Stats(result.Stats)
@@ -279,18 +280,24 @@ func preDump(p criu.Policy, res criu.Result) *metadata.PreDump {
 
 // record gathers what a reader and a restore need to know of the container
 // and this host.
-func (m *Creator) record(ctx context.Context, c docker.Container, plan mounts.Plan) metadata.Record {
+func (m *Creator) record(c docker.Container, plan mounts.Plan, d docker.Daemon) metadata.Record {
 	h := thisHost()
-	r := metadata.Record{
+	return metadata.Record{
 		SchemaVersion: metadata.SchemaVersion, Container: Describe(c, plan),
 		Architecture: h.architecture, CPUFeatures: h.cpuFeatures,
-		Versions: metadata.Versions{Checkpointctl: m.Version, Kernel: h.kernel},
+		Versions: metadata.Versions{Checkpointctl: m.Version, Kernel: h.kernel, Docker: d.Version, Runc: d.Runc},
 	}
-	// Versions are for a reader: a daemon that does not answer costs them, not the checkpoint.
-	if d, err := m.Docker.Daemon(ctx); err == nil {
-		r.Versions.Docker, r.Versions.Runc = d.Version, d.Runc
-	}
-	return r
+}
+
+// askDaemon asks while CRIU dumps. Versions are for a reader: a daemon that
+// does not answer costs them, not the checkpoint.
+func (m *Creator) askDaemon(ctx context.Context) <-chan docker.Daemon {
+	answer := make(chan docker.Daemon, 1)
+	go func() {
+		d, _ := m.Docker.Daemon(ctx)
+		answer <- d
+	}()
+	return answer
 }
 
 func publish(draft *metadata.Draft, r *metadata.Record) (err error) {

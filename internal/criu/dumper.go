@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 
 	gocriu "github.com/checkpoint-restore/go-criu/v7"
@@ -69,6 +70,10 @@ func (e *DumpError) Unwrap() error { return e.Err }
 // Dumper dumps through one CRIU binary.
 type Dumper struct {
 	Path string // of the binary, or its name on the PATH
+
+	once    sync.Once // of Version
+	version Version
+	err     error
 }
 
 // Dump makes req.Rounds, if any, and then writes req's tasks into

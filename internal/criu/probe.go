@@ -36,8 +36,13 @@ func (v Version) NoTCP(kernel string) bool {
 	return err == nil && v < 40200 && (major > 6 || major == 6 && minor >= 16)
 }
 
-// Version asks the binary. Errors are ErrNoCRIU and ErrTooOld.
+// Version asks the binary, once. Errors are ErrNoCRIU and ErrTooOld.
 func (d *Dumper) Version() (Version, error) {
+	d.once.Do(func() { d.version, d.err = d.askVersion() })
+	return d.version, d.err
+}
+
+func (d *Dumper) askVersion() (Version, error) {
 	c := gocriu.MakeCriu()
 	c.SetCriuPath(d.Path)
 	n, err := c.GetCriuVersion()

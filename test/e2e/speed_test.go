@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-const rounds = 7
+const rounds = 9
 
 // A checkpoint of a small container costs little more than CRIU itself.
 // Medians of alternating runs; the machine's speed cancels out.

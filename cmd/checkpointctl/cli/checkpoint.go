@@ -94,11 +94,13 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err := d.requireRoot(); err != nil {
 		return err
 	}
+	dumper := d.dumper()
+	go func() { _, _ = dumper.Version() }() // while Docker answers
 	client, c, err := d.container(ctx, o.container)
 	if err != nil {
 		return err
 	}
-	creator := &checkpoint.Creator{Dumper: d.dumper(), Docker: client, Store: d.store(), Policy: d.policy(), Version: Version}
+	creator := &checkpoint.Creator{Dumper: dumper, Docker: client, Store: d.store(), Policy: d.policy(), Version: Version}
 	show := &rounds{out: d.progress()}
 	r, err := creator.Create(ctx, checkpoint.Request{
 		Container: c, Name: o.name, Options: dumpOptions(d.cfg), Parent: o.parent,
