@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 const draftPrefix = ".new-"
@@ -62,13 +64,18 @@ func (d *Draft) Publish(r Record) error {
 // Sync writes the draft through to the disk. CRIU makes its images readable
 // for all; here they become the owner's alone.
 func (d *Draft) Sync() error {
-	return walk(d.Dir, func(name string, e fs.DirEntry) error {
+	// Many at once: the filesystem's journal is written out for all together.
+	var g errgroup.Group
+	g.SetLimit(32)
+	err := walk(d.Dir, func(name string, e fs.DirEntry) error {
 		path, mode := filepath.Join(d.Dir, name), os.FileMode(0o600)
 		if e.IsDir() {
 			mode = 0o700
 		}
-		return errors.Join(os.Chmod(path, mode), syncPath(path))
+		g.Go(func() error { return errors.Join(os.Chmod(path, mode), syncPath(path)) })
+		return nil
 	})
+	return errors.Join(err, g.Wait())
 }
 
 // Empty removes what is in the draft, for another try.
