@@ -56,6 +56,7 @@ cp "$job/images.tar.names" "$job/images"
 size=$(du -sm "$job" | cut -f1)
 mke2fs -q -t ext4 -d "$job" "$tmp/job.ext4" "$((size + size / 8 + 64))M"
 
+cp --sparse=always "$vm/root.ext4" "$tmp/root.ext4"
 # One vCPU on one thread: with more, the guest panics sooner or later. One
 # controller: the names of disks on two swap from boot to boot. No KVM: it
 # cannot be relied on where CI runs.
@@ -63,7 +64,7 @@ timeout --kill-after=10 "$limit" qemu-system-x86_64 -machine q35 -accel tcg,thre
 	-m "${CHECKPOINTCTL_VM_MEMORY:-3G}" -nodefaults -no-reboot -display none -serial stdio \
 	-kernel "$vm/vmlinuz" \
 	-append "console=ttyS0 root=/dev/nvme0n1 rw init=/init.sh quiet mitigations=off panic=-1 transparent_hugepage=never" \
-	-drive "if=none,id=d0,file=$vm/root.ext4,format=raw,snapshot=on,cache=unsafe" \
+	-drive "if=none,id=d0,file=$tmp/root.ext4,format=raw,cache=unsafe" \
 	-drive "if=none,id=d1,file=$tmp/job.ext4,format=raw,readonly=on" \
 	-device nvme,id=c0,serial=a -device nvme-ns,drive=d0,bus=c0,nsid=1 -device nvme-ns,drive=d1,bus=c0,nsid=2 \
 	</dev/null | stdbuf -oL tr -d '\r' | tee "$tmp/console" || { echo "vm: the guest did not end in $limit" >&2; exit 1; }
