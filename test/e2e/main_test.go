@@ -168,8 +168,10 @@ func checkFootprint(before footprint) error {
 		errs = append(errs, err)
 	} else {
 		pattern := filepath.Join(strings.TrimSpace(string(root)), "containers", "*", "checkpoints", "checkpointctl-*")
-		if left, _ := filepath.Glob(pattern); left != nil {
-			errs = append(errs, fmt.Errorf("left over: %v", left))
+		for _, p := range []string{pattern, "/tmp/ctrd-checkpoint*/checkpointctl-*"} {
+			if left, _ := filepath.Glob(p); left != nil {
+				errs = append(errs, fmt.Errorf("left over: %v", left))
+			}
 		}
 	}
 	// The daemon takes a moment to remove the rules of the last container.

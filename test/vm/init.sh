@@ -23,7 +23,9 @@ for m in overlay veth bridge br_netfilter tun nf_tables nft_compat nf_nat xt_MAS
 	modprobe -q "$m"
 done
 mkdir -p /job
-mount -o ro /dev/nvme0n2 /job
+modprobe -q virtio_pci
+modprobe -q virtio_blk
+mount -o ro /dev/vda /job
 
 mkdir -p /etc/docker
 echo '{"experimental": true}' >/etc/docker/daemon.json
