@@ -35,7 +35,7 @@ job=$tmp/job
 mkdir -p "$job/test"
 cd "$top"
 CGO_ENABLED=0 "$go" build -trimpath -o "$job/checkpointctl" ./cmd/checkpointctl
-CGO_ENABLED=0 "$go" test -tags e2e -c -o "$job/e2e.test" ./test/e2e
+CGO_ENABLED=0 "$go" test -tags "${CHECKPOINTCTL_VM_TAGS:-e2e}" -c -o "$job/e2e.test" ./test/e2e
 # The guest has no network and no Go: it gets the images that the suite built
 # on this host.
 (cd test/e2e && CHECKPOINTCTL_E2E_SAVE_IMAGES=$job/images.tar "$job/e2e.test" >&2)
