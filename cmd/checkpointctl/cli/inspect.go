@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,16 +14,21 @@ import (
 
 func newInspectCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "inspect CONTAINER",
-		Short: "Show what a checkpoint of a container would have to deal with",
-		Long: `Show namespaces, cgroups, networks and the mount plan of a container.
+		Use:   "inspect CONTAINER [CHECKPOINT]",
+		Short: "Show what a checkpoint of a container would have to deal with, or has",
+		Long: `Show namespaces, cgroups, networks and the mount plan of a container; or, of a
+checkpoint of it, what they were then, its rounds, figures and versions.
 
 The container is not touched. What comes from /proc is shown for a running one.
 ` + exitHelp,
-		Example:           "  checkpointctl inspect myapp --json",
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: d.completeContainer,
+		Example: `  checkpointctl inspect myapp --json
+  checkpointctl inspect myapp before-upgrade`,
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: d.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 2 {
+				return runInspectCheckpoint(cmd.Context(), d, args[0], args[1])
+			}
 			return runInspect(cmd.Context(), d, args[0])
 		},
 	}
@@ -40,6 +46,41 @@ func runInspect(ctx context.Context, d *deps, ref string) error {
 		return printJSON(d.out, view)
 	}
 	return printContainer(d.out, view)
+}
+
+func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error {
+	container, err := d.storedName(ctx, ref)
+	if err != nil {
+		return err
+	}
+	r, err := d.store().Get(container, name)
+	if err != nil {
+		return err
+	}
+	if d.json {
+		return printJSON(d.out, r)
+	}
+	err = table(d.out, func(w io.Writer) {
+		for _, row := range [][2]string{
+			{"Checkpoint", r.Checkpoint}, {"Kind", kind(r)}, {"Parent", dash(r.Parent)}, {"Made", r.Timestamp.Format(time.RFC3339)},
+			{"Size", size(r.SizeBytes)}, {"Frozen", micros(r.Stats.FrozenUS)}, {"Pages written", fmt.Sprint(r.Stats.PagesWritten)},
+			{"Made by", fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", r.Versions.Checkpointctl,
+				r.Versions.CRIU, r.Versions.Docker, r.Versions.Runc, r.Versions.Kernel)},
+		} {
+			fmt.Fprintf(w, "%s:\t%s\n", row[0], row[1])
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if r.PreDump != nil {
+		fmt.Fprintln(d.out)
+	}
+	if err := printRounds(d.out, r); err != nil {
+		return err
+	}
+	fmt.Fprintln(d.out)
+	return printContainer(d.out, r.Container)
 }
 
 func printContainer(out io.Writer, c metadata.Container) error {

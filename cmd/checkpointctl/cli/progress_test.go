@@ -1,0 +1,30 @@
+package cli
+
+import (
+	"bytes"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/criu"
+)
+
+// One line is rewritten, and gone at the end.
+func TestRoundsOnATerminal(t *testing.T) {
+	var out bytes.Buffer
+	p := &rounds{out: &out}
+	p.round(criu.Round{Number: 1, Stats: criu.Stats{FreezingUS: 400, FrozenUS: 600, PagesWritten: 256}, Expected: 2 * time.Millisecond}, "")
+	p.round(criu.Round{Number: 2, Expected: time.Millisecond}, criu.Converged)
+	p.end()
+	want := "\r\x1b[Kround 1: 256 dirty pages, 1MiB, frozen 1ms, expected downtime 2ms" +
+		"\r\x1b[Kround 2: 0 dirty pages, 0B, frozen 0s, expected downtime 1ms, converged\r\x1b[K"
+	if out.String() != want {
+		t.Errorf("got %q", out.String())
+	}
+}
+
+func TestNoProgressWithoutATerminal(t *testing.T) {
+	if newDeps(io.Discard, &bytes.Buffer{}).progress() != io.Discard {
+		t.Error("a buffer is taken for a terminal")
+	}
+}
