@@ -92,7 +92,7 @@ func (d *Dumper) Dump(ctx context.Context, req Request) (Result, error) {
 			_ = w.Cleanup() // its exit status says that a dump was to come
 			return Result{}, err
 		}
-		to.parent, to.own = roundDir(len(res.Rounds)), true
+		to.parent = roundDir(len(res.Rounds))
 	}
 	err = w.run(ctx, req, to, w.Dump, req.PostDump)
 	if endErr := w.Cleanup(); err == nil && endErr != nil {

@@ -46,7 +46,6 @@ var preDumpModes = map[string]rpc.CriuPreDumpMode{
 type images struct {
 	dir    string
 	parent string // relative to dir, empty for none
-	own    bool   // the parent is of the same chain, and may be changed
 }
 
 // rpcOptions returns what CRIU takes, and what closes the directory it names.
@@ -101,9 +100,9 @@ func rpcOptions(req Request, to images) (*rpc.CriuOpts, func(), error) {
 	}
 	if to.parent != "" {
 		opts.ParentImg = proto.String(to.parent)
-		// Deduplication punches holes into the parent: never into one that
-		// others restore from.
-		opts.AutoDedup = proto.Bool(o.AutoDedup && to.own)
+		// Deduplication punches holes into all ancestors (criu/page-xfer.c,
+		// dedup_one_iovec): never into a checkpoint that others restore from.
+		opts.AutoDedup = proto.Bool(o.AutoDedup && req.Parent == "")
 	}
 	if req.EmptyNetNS {
 		opts.EmptyNs = proto.Uint32(unix.CLONE_NEWNET)

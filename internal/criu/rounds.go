@@ -65,7 +65,7 @@ func (w worker) round(ctx context.Context, req Request, number int) (Round, erro
 	to := images{dir: filepath.Join(req.ImageDir, roundDir(number))}
 	switch {
 	case number > 1:
-		to.parent, to.own = filepath.Join("..", strconv.Itoa(number-1)), true
+		to.parent = filepath.Join("..", strconv.Itoa(number-1))
 	case req.Parent != "":
 		to.parent = filepath.Join("../..", req.Parent)
 	}

@@ -35,10 +35,9 @@ type RestoreRequest struct {
 // RestoreError is a start that Docker or CRIU refused. The container is
 // stopped, as before.
 type RestoreError struct {
-	Err error
-	Log []byte // of CRIU; nil when it did not come to that
-	// Hint is set when this Docker version is known to fail.
-	Hint string
+	Err  error
+	Log  []byte // of CRIU; nil when it did not come to that
+	Hint string // where Docker's error does not say what to do
 }
 
 func (e *RestoreError) Error() string {
@@ -60,40 +59,30 @@ func (c *Client) Restore(ctx context.Context, req RestoreRequest) ([]byte, error
 		return nil, fmt.Errorf("%w: the daemon's experimental setting is off", ErrNotSetUp)
 	}
 	dir := filepath.Join(d.RootDir, "containers", req.ContainerID, "checkpoints")
-	log, err := c.tryRestore(ctx, dir, req)
-	if err != nil {
-		e := &RestoreError{Err: err, Log: log}
-		if RestoreBroken(d.Version) {
-			e.Hint = "Docker " + d.Version + " cannot restore a container with a network namespace of its own: use Docker 25, 26.1 or 27"
+	var log []byte
+	for _, place := range [...]placer{link, copyFile} {
+		log, err = c.restoreFrom(ctx, dir, req, place)
+		if err == nil || !pagesUnreachable(log) || ctx.Err() != nil {
+			break
 		}
-		return log, e
+	}
+	if err != nil {
+		return log, &RestoreError{Err: err, Log: log, Hint: hint(err, d.Version)}
 	}
 	return log, nil
 }
 
-// tryRestore tries again what a moment or full copies may mend.
-func (c *Client) tryRestore(ctx context.Context, dir string, req RestoreRequest) ([]byte, error) {
-	put, linked := placer(link), true
-	for tries := 1; ; tries++ {
-		log, err := c.restoreFrom(ctx, dir, req, put)
-		switch {
-		case err == nil || ctx.Err() != nil || tries == 4:
-			return log, err
-		case shimLeaving(err):
-			time.Sleep(2 * time.Second)
-		case linked && pagesUnreachable(log):
-			put, linked = copyFile, false
-		default:
-			return log, err
-		}
+// hint explains what Docker's error does not.
+func hint(err error, version string) string {
+	switch {
+	// On cgroup v2 containerd's shim (1.7) crashes when the process is gone
+	// before it looks for its cgroup.
+	case strings.Contains(err.Error(), "ttrpc: closed"):
+		return "the container may have been restored and have ended at once: see docker logs"
+	case RestoreBroken(version):
+		return "Docker " + version + " cannot restore a container with a network namespace of its own: use Docker 25, 26.1 or 27"
 	}
-}
-
-// shimLeaving says whether a start met the container's old shim, still on its
-// way out: dockerd calls a container stopped after two seconds, whether
-// containerd has cleaned up or not. On a busy machine it may not have.
-func shimLeaving(err error) bool {
-	return strings.Contains(err.Error(), "ttrpc: closed") || strings.Contains(err.Error(), "already exists")
+	return ""
 }
 
 // pagesUnreachable says whether a restore failed in a way that full copies

@@ -47,9 +47,14 @@ export CHECKPOINTCTL_E2E_BINARY=/job/checkpointctl CHECKPOINTCTL_E2E_SLOW=10
 export CHECKPOINTCTL_E2E_IMAGES=$(cat /job/images)
 cd /job/test
 RUN
-	printf 'exec /job/e2e.test -test.v -test.timeout %s' "$limit"
+	printf '/job/e2e.test -test.v -test.timeout %s' "$limit"
 	printf ' %q' -test.skip "$skip" "${args[@]}"
-	echo
+	cat <<'RUN'
+
+code=$?
+[ $code = 0 ] || { echo "vm: dockerd's log and the kernel's:"; tail -n 60 /var/log/dockerd.log; dmesg | tail -n 20; }
+exit $code
+RUN
 } >"$job/run"
 chmod +x "$job/run"
 cp "$job/images.tar.names" "$job/images"
