@@ -111,7 +111,7 @@ func (m *Creator) Create(ctx context.Context, req Request) (metadata.Record, err
 	record.Versions.CRIU, record.Timestamp = version.String(), began
 	record.Options, record.Stats = metadata.Options(job.options), metadata.Stats(result.Stats)
 	if req.Rounds != nil {
-		record.PreDump = preDump(*req.Rounds, result)
+		record.PreDump = preDump(job.policy, result)
 	}
 	err = publish(job.draft, &record)
 	switch {
@@ -133,6 +133,7 @@ type job struct {
 	parentDir           string // relative to the draft's
 	options             criu.Options
 	lockChosen          bool // by LockAuto
+	policy              criu.Policy
 }
 
 // LockAuto holds packets off by iptables if the container has connections, and
@@ -171,6 +172,13 @@ func (m *Creator) begin(req Request) (job, error) {
 			return j, err
 		}
 		j.parentDir = filepath.Join("..", req.Parent, parent.Last())
+	}
+	if req.Rounds != nil {
+		j.policy = *req.Rounds
+		// Best known from the container's last checkpoint, if it has one.
+		if last, err := m.Store.Find(req.Container.Name, ""); err == nil {
+			j.policy.Fixed = criu.Stats(last.Stats).Fixed()
+		}
 	}
 	if j.options.NetworkLock == LockAuto {
 		j.lockChosen, j.options.NetworkLock = true, lockIptables
@@ -217,7 +225,7 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 		ExternalNS: ns, EmptyNetNS: emptyNet, Parent: j.parentDir, Options: j.options,
 	}
 	if req.Rounds != nil {
-		r.Rounds = &criu.Rounds{Policy: *req.Rounds, Before: m.stillRuns(c), Done: req.Progress}
+		r.Rounds = &criu.Rounds{Policy: j.policy, Before: m.stillRuns(c), Done: req.Progress}
 	}
 	if req.RoundsOnly {
 		return m.Dumper.PreDump(ctx, r)
@@ -267,8 +275,8 @@ func (m *Creator) stateAfter(ctx context.Context, c docker.Container, err error)
 func preDump(p criu.Policy, res criu.Result) *metadata.PreDump {
 	out := &metadata.PreDump{
 		MaxDowntimeUS: p.MaxDowntime.Microseconds(), MinRounds: p.MinRounds, MaxRounds: p.MaxRounds, MaxTimeUS: p.MaxTime.Microseconds(), MinPages: p.MinPages,
-		Stop: string(res.Stop), ExpectedUS: criu.Expect(res.Rounds).Microseconds(), MeasuredUS: res.Stats.Downtime().Microseconds(),
-		Explanation: p.Explain(res.Stop, criu.Expect(res.Rounds)),
+		Stop: string(res.Stop), ExpectedUS: p.Expect(res.Rounds).Microseconds(), MeasuredUS: res.Stats.Downtime().Microseconds(),
+		Explanation: p.Explain(res.Stop, p.Expect(res.Rounds)),
 	}
 	for _, r := range res.Rounds {
 		out.Rounds = append(out.Rounds, metadata.Round{

@@ -13,6 +13,9 @@ type Policy struct {
 	MaxRounds   int
 	MaxTime     time.Duration
 	MinPages    uint64 // so few dirty pages are not worth another round
+	// Fixed is what an earlier final dump took beyond memory (Stats.Fixed),
+	// which no round can tell; 0 if there was none.
+	Fixed time.Duration
 }
 
 // Stop is why no further round is made.
@@ -56,7 +59,7 @@ func (p Policy) Next(rounds []Round) Stop {
 // verdict judges by what the rounds found.
 func (p Policy) verdict(rounds []Round) Stop {
 	n := len(rounds)
-	if p.MaxDowntime > 0 && Expect(rounds) <= p.MaxDowntime {
+	if p.MaxDowntime > 0 && p.Expect(rounds) <= p.MaxDowntime {
 		return DowntimeMet
 	}
 	if n == 1 {
@@ -96,14 +99,14 @@ func (p Policy) limit(rounds []Round) Stop {
 }
 
 // Expect is the downtime of a final dump that comes after these rounds. It
-// will write, with the tasks frozen, as many pages as the last round found
-// dirty; that one wrote them after it had let the tasks run on.
-func Expect(rounds []Round) time.Duration {
+// will copy and write, with the tasks frozen, as many pages as the last round
+// found dirty; that one wrote them after it had let the tasks run on.
+func (p Policy) Expect(rounds []Round) time.Duration {
 	if len(rounds) == 0 {
 		return 0
 	}
 	s := rounds[len(rounds)-1].Stats
-	return s.Downtime() + time.Duration(s.MemWriteUS)*time.Microsecond
+	return max(p.Fixed, s.Fixed()) + time.Duration(s.MemDumpUS+s.MemWriteUS)*time.Microsecond
 }
 
 // Explain says in words why the rounds ended, and whether the goal is met.

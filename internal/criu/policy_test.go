@@ -13,7 +13,7 @@ const plenty = 1 << 50
 func round(dirty, skipped uint64) Round {
 	return Round{
 		Took: time.Second, FreeBytes: plenty,
-		Stats: Stats{FreezingUS: 400, FrozenUS: 600, MemWriteUS: dirty, PagesWritten: dirty, PagesSkipped: skipped},
+		Stats: Stats{FreezingUS: 400, FrozenUS: 600, MemDumpUS: 100, MemWriteUS: dirty, PagesWritten: dirty, PagesSkipped: skipped},
 	}
 }
 
@@ -55,12 +55,18 @@ func TestNext(t *testing.T) {
 	}
 }
 
-// The final dump stands still as long as the last round did, and writes.
+// The final dump stands still as long as the last round did, and writes; or
+// longer, if an earlier one is known to have taken more beyond memory.
 func TestExpect(t *testing.T) {
-	if got := Expect([]Round{round(65536, 0), round(2000, 63536)}); got != 3*time.Millisecond {
-		t.Errorf("got %v", got)
+	rounds := []Round{round(65536, 0), round(2000, 63536)}
+	for fixed, want := range map[time.Duration]time.Duration{
+		0: 3 * time.Millisecond, 900 * time.Microsecond: 3 * time.Millisecond, 5 * time.Millisecond: 7100 * time.Microsecond,
+	} {
+		if got := (Policy{Fixed: fixed}).Expect(rounds); got != want {
+			t.Errorf("fixed %v: got %v", fixed, got)
+		}
 	}
-	if got := Expect(nil); got != 0 {
+	if got := (Policy{}).Expect(nil); got != 0 {
 		t.Errorf("got %v", got)
 	}
 }

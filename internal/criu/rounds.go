@@ -57,7 +57,7 @@ func (w worker) rounds(ctx context.Context, req Request) ([]Round, Stop, error) 
 			return list, "", fmt.Errorf("pre-dump round %d: %w", len(list)+1, err)
 		}
 		list = append(list, r)
-		list[len(list)-1].Expected = Expect(list)
+		list[len(list)-1].Expected = req.Rounds.Policy.Expect(list)
 	}
 }
 

@@ -25,6 +25,13 @@ func (s Stats) Downtime() time.Duration {
 	return time.Duration(s.FreezingUS+s.FrozenUS) * time.Microsecond
 }
 
+// Fixed is the part of the downtime that does not depend on memory: freezing,
+// parasite code, descriptors, mounts. CRIU's time to dump memory is part of
+// the downtime, in a final dump also its time to write.
+func (s Stats) Fixed() time.Duration {
+	return max(0, s.Downtime()-time.Duration(s.MemDumpUS)*time.Microsecond)
+}
+
 // readStats returns zeros when there are no figures to read: the images are
 // whole without them, and may be all that is left of the container.
 func readStats(dir string) Stats {

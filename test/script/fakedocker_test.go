@@ -40,6 +40,7 @@ type box struct {
 	id, name, image, digest         string
 	restart, pidMode, state, driver string
 	autoRemove                      bool
+	started                         time.Time
 	cmd                             *exec.Cmd
 	done                            chan struct{} // closed when the process has ended
 }
@@ -148,7 +149,7 @@ func (d *daemon) start(name string) error {
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
 		return fmt.Errorf("container says %q: %w", line, err)
 	}
-	b.done = make(chan struct{})
+	b.done, b.started = make(chan struct{}), time.Now()
 	go func() { _ = b.cmd.Wait(); close(b.done) }()
 	return nil
 }
@@ -239,7 +240,7 @@ func (d *daemon) find(ref string) *box {
 func (d *daemon) inspect(b *box) container.InspectResponse {
 	state := &container.State{Status: "exited"}
 	if b.running() {
-		state = &container.State{Status: "running", Running: true, Pid: b.cmd.Process.Pid}
+		state = &container.State{Status: "running", Running: true, Pid: b.cmd.Process.Pid, StartedAt: b.started.Format(time.RFC3339Nano)}
 	}
 	if b.state != "" {
 		state.Status = b.state
