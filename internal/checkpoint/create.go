@@ -4,10 +4,8 @@ package checkpoint
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
@@ -60,159 +58,58 @@ func (r Request) tracked() bool { return r.Rounds != nil || r.Parent != "" }
 // says; the log of a failed dump is kept (see metadata.Store.Log).
 func (m *Creator) Create(ctx context.Context, req Request) (metadata.Record, error) {
 	none, c := metadata.Record{}, req.Container
-	if err := ready(c, req.Options); err != nil {
-		return none, err
-	}
-	plan := m.Policy.Plan(c.Mounts, c.MountFacts)
-	if err := plan.Refused(); err != nil {
-		return none, err
-	}
-	version, err := m.Dumper.Version()
+	plan, err := m.refuse(ctx, req)
 	if err != nil {
 		return none, err
-	}
-	if req.tracked() {
-		if err := m.Dumper.DirtyTracking(ctx); err != nil {
-			return none, err
-		}
 	}
 	unlock, err := m.Store.Lock(c.Name)
 	if err != nil {
 		return none, err
 	}
 	defer unlock()
-	job, err := m.begin(req)
+	j, err := m.begin(req)
 	if err != nil {
 		return none, err
 	}
 	asked := m.askDaemon(ctx)
-	began := time.Now().UTC()
-	result, err := m.dump(ctx, job, req, plan)
+	result, err := m.dump(ctx, j, req, plan)
 	if errors.Is(err, errConnected) {
-		job.options.NetworkLock = lockIptables
-		if err = job.draft.Empty(); err == nil {
-			result, err = m.dump(ctx, job, req, plan)
+		j.options.NetworkLock = lockIptables
+		if err = j.draft.Empty(); err == nil {
+			result, err = m.dump(ctx, j, req, plan)
 		}
 	}
 	if err != nil {
-		var failed *criu.DumpError
-		if errors.As(err, &failed) {
-			job.draft.Discard(criu.LogFile, failed.Log)
-		} else {
-			job.draft.Discard("", "")
-		}
+		j.discard(err)
 		return none, m.stateAfter(ctx, c, err)
 	}
 	if !req.Options.LeaveRunning {
 		m.awaitStop(ctx, c.ID)
 	}
-	record := m.record(c, plan, <-asked)
-	record.Checkpoint, record.Kind, record.Parent, record.TrackID = job.name, job.kind, req.Parent, job.trackID
-	record.Versions.CRIU, record.Timestamp = version.String(), began
-	record.Options, record.Stats = metadata.Options(job.options), metadata.Stats(result.Stats)
+	record := m.record(req, j, plan, <-asked)
+	record.Stats = metadata.Stats(result.Stats)
 	if req.Rounds != nil {
-		record.PreDump = preDump(job.policy, result)
+		record.PreDump = preDump(j.policy, result)
 	}
-	err = publish(job.draft, &record)
-	switch {
-	case err == nil:
-		return record, nil
-	case req.Options.LeaveRunning:
-		job.draft.Discard("", "")
-		return none, err
-	default:
-		// The container has ended: these images are all there is of it.
-		return none, fmt.Errorf("the container is stopped and its images are kept in %s: %w", job.draft.Keep(), err)
-	}
+	return record, j.publish(&record)
 }
 
-// job is a checkpoint under way.
-type job struct {
-	name, kind, trackID string
-	draft               *metadata.Draft
-	parentDir           string // relative to the draft's
-	options             criu.Options
-	lockChosen          bool // by LockAuto
-	policy              criu.Policy
-}
-
-// LockAuto holds packets off by iptables if the container has connections, and
-// else not at all: the two runs of iptables-restore, with the container frozen,
-// take as long as the rest of a small dump.
-const LockAuto = "auto"
-
-const (
-	lockSkip     = "skip"
-	lockIptables = "iptables"
-)
-
-// errConnected ends a dump without a network lock that met a connection, made
-// since the container was inspected.
-var errConnected = errors.New("a TCP connection was made meanwhile")
-
-// hasStreams says whether the images hold an established connection: CRIU
-// writes a tcp-stream image for each.
-func hasStreams(dir string) bool {
-	found, err := filepath.Glob(filepath.Join(dir, "tcp-stream-*"))
-	return err != nil || found != nil
-}
-
-// begin settles what the store has to say: name, parent, a place for the images.
-func (m *Creator) begin(req Request) (job, error) {
-	j := job{kind: metadata.KindCheckpoint, options: req.Options}
-	if req.RoundsOnly {
-		j.kind = metadata.KindPreDump
+// refuse returns the mount plan, or why the container cannot be dumped.
+func (m *Creator) refuse(ctx context.Context, req Request) (mounts.Plan, error) {
+	if err := ready(req.Container, req.Options); err != nil {
+		return mounts.Plan{}, err
 	}
-	if req.Parent != "" {
-		parent, err := m.Store.Get(req.Container.Name, req.Parent)
-		if err == nil {
-			err = continues(req.Container, parent, m.Store.Tracked(req.Container.Name))
-		}
-		if err != nil {
-			return j, err
-		}
-		j.parentDir = filepath.Join("..", req.Parent, parent.Last())
+	plan := m.Policy.Plan(req.Container.Mounts, req.Container.MountFacts)
+	if err := plan.Refused(); err != nil {
+		return plan, err
 	}
-	if req.Rounds != nil {
-		j.policy = *req.Rounds
-		// Best known from the container's last checkpoint, if it has one.
-		if last, err := m.Store.Find(req.Container.Name, ""); err == nil {
-			j.policy.Fixed = criu.Stats(last.Stats).Fixed()
-		}
+	if _, err := m.Dumper.Version(); err != nil {
+		return plan, err
 	}
-	if j.options.NetworkLock == LockAuto {
-		j.lockChosen, j.options.NetworkLock = true, lockIptables
-		if _, own := namespaces(req.Container); own && !req.Container.Connected {
-			j.options.NetworkLock = lockSkip
-		}
+	if req.tracked() {
+		return plan, m.Dumper.DirtyTracking(ctx)
 	}
-	var err error
-	if j.name, err = m.Store.Free(req.Container.Name, req.Name); err != nil {
-		return j, err
-	}
-	if j.draft, err = m.Store.Begin(req.Container.Name, j.name); err != nil || !req.tracked() {
-		return j, err
-	}
-	// From here on the kernel counts for this chain, even if it fails.
-	j.trackID, j.options.TrackMem = rand.Text(), true
-	return j, m.Store.Track(req.Container.Name, j.trackID)
-}
-
-// continues refuses a parent whose memory changes were not counted up to now:
-// the images would silently lack pages.
-func continues(c docker.Container, parent metadata.Record, tracked string) error {
-	why := ""
-	switch {
-	case parent.TrackID == "":
-		why = "it was made without tracking memory changes"
-	case parent.ID != c.ID || parent.PID != c.PID || !parent.StartedAt.Equal(c.StartedAt):
-		why = "the container was started again since"
-	case parent.TrackID != tracked:
-		why = "another one tracked memory changes since"
-	default:
-		return nil
-	}
-	return &docker.StateError{Name: c.Name, Is: "cannot continue " + parent.Checkpoint + ": " + why, Hint: "begin a new chain: checkpointctl pre-dump " + c.Name}
+	return plan, nil
 }
 
 // dump writes the images. The container runs again afterwards, or has been
@@ -286,14 +183,18 @@ func preDump(p criu.Policy, res criu.Result) *metadata.PreDump {
 	return out
 }
 
-// record gathers what a reader and a restore need to know of the container
-// and this host.
-func (m *Creator) record(c docker.Container, plan mounts.Plan, d docker.Daemon) metadata.Record {
+// record gathers what a reader and a restore need to know of the container,
+// the dump and this host.
+func (m *Creator) record(req Request, j job, plan mounts.Plan, d docker.Daemon) metadata.Record {
 	h := thisHost()
+	version, _ := m.Dumper.Version() // refuse has seen it
 	return metadata.Record{
-		SchemaVersion: metadata.SchemaVersion, Container: Describe(c, plan),
+		SchemaVersion: metadata.SchemaVersion, Checkpoint: j.name, Kind: j.kind, Parent: req.Parent, TrackID: j.trackID,
+		Container: Describe(req.Container, plan), Timestamp: j.began, Options: metadata.Options(j.options),
 		Architecture: h.architecture, CPUFeatures: h.cpuFeatures,
-		Versions: metadata.Versions{Checkpointctl: m.Version, Kernel: h.kernel, Docker: d.Version, Runc: d.Runc},
+		Versions: metadata.Versions{
+			Checkpointctl: m.Version, CRIU: version.String(), Docker: d.Version, Runc: d.Runc, Kernel: h.kernel,
+		},
 	}
 }
 
@@ -306,13 +207,6 @@ func (m *Creator) askDaemon(ctx context.Context) <-chan docker.Daemon {
 		answer <- d
 	}()
 	return answer
-}
-
-func publish(draft *metadata.Draft, r *metadata.Record) (err error) {
-	if r.Files, r.SizeBytes, err = metadata.Hash(draft.Dir); err != nil {
-		return err
-	}
-	return draft.Publish(*r)
 }
 
 // awaitStop gives Docker the time to see that the container has ended, so

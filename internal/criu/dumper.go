@@ -85,21 +85,22 @@ func (d *Dumper) Dump(ctx context.Context, req Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	// Its answers count, not its exit status: after pre-dumps it misses a dump,
+	// and after a dump the tasks may be gone.
+	defer func() { _ = w.Cleanup() }()
 	var res Result
 	to := images{dir: req.ImageDir, parent: req.Parent}
 	if req.Rounds != nil {
 		if res.Rounds, res.Stop, err = w.rounds(ctx, req); err != nil {
-			_ = w.Cleanup() // its exit status says that a dump was to come
 			return Result{}, err
 		}
 		to.parent = roundDir(len(res.Rounds))
 	}
-	err = w.run(ctx, req, to, w.Dump, req.PostDump)
-	if endErr := w.Cleanup(); err == nil && endErr != nil {
-		err = failure(endErr, to.dir)
+	if err := w.run(ctx, req, to, w.Dump, req.PostDump); err != nil {
+		return Result{}, err
 	}
 	res.Stats = readStats(req.ImageDir)
-	return res, err
+	return res, nil
 }
 
 // PreDump makes req.Rounds alone. The tasks run on.
@@ -146,14 +147,10 @@ func (w worker) run(ctx context.Context, req Request, to images, do func(*rpc.Cr
 		if n.err != nil {
 			return fmt.Errorf("dump ended: %w", n.err)
 		}
-		return failure(err, to.dir)
+		log, _ := os.ReadFile(filepath.Join(to.dir, LogFile))
+		return &DumpError{Err: err, Log: string(log)}
 	}
 	return nil
-}
-
-func failure(err error, dir string) error {
-	log, _ := os.ReadFile(filepath.Join(dir, LogFile))
-	return &DumpError{Err: err, Log: string(log)}
 }
 
 // shielded starts CRIU's worker with the signals of a terminal blocked, a mask

@@ -1,0 +1,130 @@
+package checkpoint
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+)
+
+// job is a checkpoint under way.
+type job struct {
+	name, kind, trackID string
+	draft               *metadata.Draft
+	parentDir           string // relative to the draft's
+	options             criu.Options
+	lockChosen          bool // by LockAuto
+	policy              criu.Policy
+	began               time.Time
+}
+
+// LockAuto holds packets off by iptables if the container has connections, and
+// else not at all: the two runs of iptables-restore, with the container frozen,
+// take as long as the rest of a small dump.
+const LockAuto = "auto"
+
+const (
+	lockSkip     = "skip"
+	lockIptables = "iptables"
+)
+
+// errConnected ends a dump without a network lock that met a connection, made
+// since the container was inspected.
+var errConnected = errors.New("a TCP connection was made meanwhile")
+
+// hasStreams says whether the images hold an established connection: CRIU
+// writes a tcp-stream image for each.
+func hasStreams(dir string) bool {
+	found, err := filepath.Glob(filepath.Join(dir, "tcp-stream-*"))
+	return err != nil || found != nil
+}
+
+// begin settles what the store has to say: name, parent, a place for the images.
+func (m *Creator) begin(req Request) (job, error) {
+	j := job{kind: metadata.KindCheckpoint, options: req.Options, began: time.Now().UTC()}
+	if req.RoundsOnly {
+		j.kind = metadata.KindPreDump
+	}
+	if req.Parent != "" {
+		parent, err := m.Store.Get(req.Container.Name, req.Parent)
+		if err == nil {
+			err = continues(req.Container, parent, m.Store.Tracked(req.Container.Name))
+		}
+		if err != nil {
+			return j, err
+		}
+		j.parentDir = filepath.Join("..", req.Parent, parent.Last())
+	}
+	if req.Rounds != nil {
+		j.policy = *req.Rounds
+		// Best known from the container's last checkpoint, if it has one.
+		if last, err := m.Store.Find(req.Container.Name, ""); err == nil {
+			j.policy.Fixed = criu.Stats(last.Stats).Fixed()
+		}
+	}
+	if j.options.NetworkLock == LockAuto {
+		j.lockChosen, j.options.NetworkLock = true, lockIptables
+		if _, own := namespaces(req.Container); own && !req.Container.Connected {
+			j.options.NetworkLock = lockSkip
+		}
+	}
+	var err error
+	if j.name, err = m.Store.Free(req.Container.Name, req.Name); err != nil {
+		return j, err
+	}
+	if j.draft, err = m.Store.Begin(req.Container.Name, j.name); err != nil || !req.tracked() {
+		return j, err
+	}
+	// From here on the kernel counts for this chain, even if it fails.
+	j.trackID, j.options.TrackMem = rand.Text(), true
+	return j, m.Store.Track(req.Container.Name, j.trackID)
+}
+
+// continues refuses a parent whose memory changes were not counted up to now:
+// the images would silently lack pages.
+func continues(c docker.Container, parent metadata.Record, tracked string) error {
+	why := ""
+	switch {
+	case parent.TrackID == "":
+		why = "it was made without tracking memory changes"
+	case parent.ID != c.ID || parent.PID != c.PID || !parent.StartedAt.Equal(c.StartedAt):
+		why = "the container was started again since"
+	case parent.TrackID != tracked:
+		why = "another one tracked memory changes since"
+	default:
+		return nil
+	}
+	return &docker.StateError{Name: c.Name, Is: "cannot continue " + parent.Checkpoint + ": " + why, Hint: "begin a new chain: checkpointctl pre-dump " + c.Name}
+}
+
+// discard drops the draft of a dump that failed, and keeps CRIU's log of it.
+func (j job) discard(err error) {
+	log := ""
+	var failed *criu.DumpError
+	if errors.As(err, &failed) {
+		log = failed.Log
+	}
+	j.draft.Discard(criu.LogFile, log)
+}
+
+// publish completes the record and lets the checkpoint appear.
+func (j job) publish(r *metadata.Record) (err error) {
+	if r.Files, r.SizeBytes, err = metadata.Hash(j.draft.Dir); err == nil {
+		err = j.draft.Publish(*r)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case j.options.LeaveRunning:
+		j.discard(err)
+		return err
+	default:
+		// The container has ended: these images are all there is of it.
+		return fmt.Errorf("the container is stopped and its images are kept in %s: %w", j.draft.Keep(), err)
+	}
+}
