@@ -32,6 +32,7 @@ type Config struct {
 	CRIU       CRIU       `mapstructure:"criu"`
 	Checkpoint Checkpoint `mapstructure:"checkpoint"`
 	PreDump    PreDump    `mapstructure:"pre_dump"`
+	Prune      Prune      `mapstructure:"prune"`
 	Mounts     Mounts     `mapstructure:"mounts"`
 }
 
@@ -74,6 +75,16 @@ type PreDump struct {
 	AutoDedup   bool          `mapstructure:"auto_dedup"`
 }
 
+// Prune are the keep rules of prune; zero is no rule.
+type Prune struct {
+	KeepLast   int           `mapstructure:"keep_last"`
+	KeepHourly int           `mapstructure:"keep_hourly"`
+	KeepDaily  int           `mapstructure:"keep_daily"`
+	KeepWeekly int           `mapstructure:"keep_weekly"`
+	KeepWithin time.Duration `mapstructure:"keep_within"`
+	MaxSize    string        `mapstructure:"max_size"`
+}
+
 // Mounts overrides the mount policy.
 type Mounts struct {
 	Rules []Rule `mapstructure:"rules"`
@@ -98,6 +109,8 @@ func Defaults() map[string]any {
 		"checkpoint.pre_dump":   "off",
 		"pre_dump.max_downtime": "0s", "pre_dump.min_rounds": 1, "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
+		"prune.keep_last": 0, "prune.keep_hourly": 0, "prune.keep_daily": 0, "prune.keep_weekly": 0,
+		"prune.keep_within": "0s", "prune.max_size": "",
 		"mounts.rules": []any{},
 	}
 }
@@ -172,6 +185,12 @@ func (c Config) Validate() error {
 	}
 	if p := c.PreDump; p.MinRounds < 1 || p.MaxRounds < p.MinRounds {
 		errs = append(errs, fmt.Errorf("%w: pre_dump: min_rounds %d and max_rounds %d are not 1 or more, in this order", ErrInvalid, p.MinRounds, p.MaxRounds))
+	}
+	if p := c.Prune; min(p.KeepLast, p.KeepHourly, p.KeepDaily, p.KeepWeekly) < 0 || p.KeepWithin < 0 {
+		errs = append(errs, fmt.Errorf("%w: prune: keep rules must not be below 0", ErrInvalid))
+	}
+	if n, err := units.RAMInBytes(c.Prune.MaxSize); c.Prune.MaxSize != "" && (err != nil || n <= 0) {
+		errs = append(errs, fmt.Errorf("%w: prune.max_size: %q is no size", ErrInvalid, c.Prune.MaxSize))
 	}
 	for i, r := range c.Mounts.Rules {
 		oneOf(fmt.Sprintf("mounts.rules[%d].action", i), r.Action, "dump", "external", "refuse")

@@ -143,7 +143,7 @@ func (s Store) Get(container, checkpoint string) (Record, error) {
 func (s Store) List(container string) ([]Record, error) {
 	containers := []string{container}
 	if container == "" {
-		containers = s.names(s.Dir)
+		containers = s.Containers()
 	}
 	var (
 		list []Record
@@ -165,6 +165,9 @@ func (s Store) List(container string) ([]Record, error) {
 	slices.SortStableFunc(list, func(a, b Record) int { return a.Timestamp.Compare(b.Timestamp) })
 	return list, errors.Join(errs...)
 }
+
+// Containers returns the names of those that have something in the store.
+func (s Store) Containers() []string { return s.names(s.Dir) }
 
 func (s Store) names(dir string) []string {
 	list, _ := os.ReadDir(dir)

@@ -160,6 +160,11 @@ func (d *deps) completeNames(cmd *cobra.Command, args []string, _ string) ([]str
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
+// completeContainers completes any number of containers.
+func (d *deps) completeContainers(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+	return d.completeNames(cmd, nil, word)
+}
+
 // completeContainer completes the one argument of a command.
 func (d *deps) completeContainer(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {

@@ -21,6 +21,7 @@ const (
 	exitOK           = 0
 	exitOther        = 1
 	exitUsage        = 2
+	exitIncomplete   = 3
 	exitNoContainer  = 10
 	exitState        = 11
 	exitNoCheckpoint = 12
@@ -35,7 +36,7 @@ const (
 )
 
 const exitHelp = `
-Exit status: 0 ok, 2 usage or configuration, 10 no such container, 11 container
+Exit status: 0 ok, 2 usage or configuration, 3 incomplete, 10 no such container, 11 container
 not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount is
 refused, 20 Docker, 21 CRIU, 22 dump failed, 23 restore failed, 24 damaged, 130
 interrupted, 1 anything else.`
@@ -52,6 +53,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		checks  *checkError
 	)
 	switch {
+	case errors.Is(err, errIncomplete):
+		return exitIncomplete, ""
 	case errors.As(err, &checks):
 		return checks.code, ""
 	case !parsed:

@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+)
+
+// errIncomplete marks a run in which some things failed and others did not.
+var errIncomplete = errors.New("incomplete")
+
+func newPruneCmd(d *deps) *cobra.Command {
+	var dryRun bool
+	cmd := &cobra.Command{
+		Use:   "prune [CONTAINER...]",
+		Short: "Remove checkpoints that no keep rule wants",
+		Long: `Remove the checkpoints that no rule keeps, of the containers named or of all in
+the store, each container by itself. No container is touched.
+
+A checkpoint stays if any rule wants it. The newest checkpoint of a container
+always stays, and so does what a kept one needs as its parent. --max-size lets
+the oldest go until the rest of the container's fits. Times are in UTC.
+` + exitHelp,
+		Example: `  checkpointctl prune --keep-daily 7 --keep-weekly 4 --dry-run
+  checkpointctl prune myapp --keep-last 3 --max-size 20GiB`,
+		ValidArgsFunction: d.completeContainers,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runPrune(cmd.Context(), d, args, dryRun)
+		},
+	}
+	f := cmd.Flags()
+	f.BoolVarP(&dryRun, "dry-run", "n", false, "say what would be removed, and remove nothing")
+	f.Int("keep-last", 0, "keep the newest `N`")
+	f.Int("keep-hourly", 0, "keep the newest of each of the last `N` hours that have one")
+	f.Int("keep-daily", 0, "the same with days")
+	f.Int("keep-weekly", 0, "the same with ISO weeks")
+	f.Duration("keep-within", 0, "keep all at most so much older than the newest (as in 48h)")
+	f.String("max-size", "", "keep at most so much of a container (as in 20GiB)")
+	d.bind(f, map[string]string{
+		"prune.keep_last": "keep-last", "prune.keep_hourly": "keep-hourly", "prune.keep_daily": "keep-daily",
+		"prune.keep_weekly": "keep-weekly", "prune.keep_within": "keep-within", "prune.max_size": "max-size",
+	})
+	d.jsonFlag(cmd)
+	return cmd
+}
+
+func runPrune(ctx context.Context, d *deps, refs []string, dryRun bool) error {
+	keep := keepRules(d.cfg.Prune)
+	if keep.Empty() {
+		return fmt.Errorf("%w: prune without a rule would keep nothing: give --keep-last or another", config.ErrInvalid)
+	}
+	store := d.store()
+	containers := store.Containers()
+	if len(refs) > 0 {
+		containers = nil
+	}
+	for _, ref := range refs {
+		name, err := d.storedName(ctx, ref)
+		if err != nil {
+			return err
+		}
+		containers = append(containers, name)
+	}
+	var (
+		all  []metadata.Verdict
+		errs []error
+	)
+	for _, name := range containers {
+		list, err := pruneOne(store, name, keep, dryRun)
+		all = append(all, list...)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("container %s: %w", name, err))
+		}
+	}
+	if err := printVerdicts(d, all, dryRun); err != nil {
+		return err
+	}
+	if errs != nil && len(containers) > 1 {
+		errs = append(errs, errIncomplete)
+	}
+	return errors.Join(errs...)
+}
+
+func pruneOne(store metadata.Store, container string, keep metadata.Keep, dryRun bool) ([]metadata.Verdict, error) {
+	unlock, err := store.Lock(container)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	records, err := store.List(container)
+	if err != nil {
+		// What cannot be read may be a parent, or the newest.
+		return nil, err
+	}
+	list := keep.Apply(records)
+	// Newest first, so that a child goes before its parent.
+	for _, v := range list {
+		if v.Keep || dryRun {
+			continue
+		}
+		if err := store.Remove(container, v.Record.Checkpoint); err != nil {
+			return list, err
+		}
+	}
+	return list, nil
+}
+
+func printVerdicts(d *deps, list []metadata.Verdict, dryRun bool) error {
+	type row struct {
+		Container  string `json:"container"`
+		Checkpoint string `json:"checkpoint"`
+		SizeBytes  int64  `json:"size_bytes"`
+		metadata.Verdict
+	}
+	rows := []row{}
+	var freed int64
+	for _, v := range list {
+		rows = append(rows, row{v.Record.Name, v.Record.Checkpoint, v.Record.SizeBytes, v})
+		if !v.Keep {
+			freed += v.Record.SizeBytes
+		}
+	}
+	if d.json {
+		return printJSON(d.out, rows)
+	}
+	removed, would := "removed", ""
+	if dryRun {
+		removed, would = "would remove", "would be "
+	}
+	err := table(d.out, func(w io.Writer) {
+		fmt.Fprint(w, "CONTAINER\tCHECKPOINT\tCREATED\tSIZE\tACTION\tREASON\n")
+		for _, r := range rows {
+			action := "kept"
+			if !r.Keep {
+				action = removed
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Container, r.Checkpoint, age(r.Record.Timestamp), size(r.SizeBytes), action, strings.Join(r.Reasons, ", "))
+		}
+	})
+	fmt.Fprintf(d.errOut, "%s %sfreed\n", size(freed), would)
+	return err
+}
+
+func keepRules(c config.Prune) metadata.Keep {
+	maxSize, _ := units.RAMInBytes(c.MaxSize) // Validate has seen it; empty is none
+	return metadata.Keep{
+		Last: c.KeepLast, Hourly: c.KeepHourly, Daily: c.KeepDaily, Weekly: c.KeepWeekly, Within: c.KeepWithin, MaxSize: max(maxSize, 0),
+	}
+}
