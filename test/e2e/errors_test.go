@@ -177,6 +177,7 @@ func TestDamagedCheckpoint(t *testing.T) {
 	if err := os.Truncate(pages, info.Size()-1); err != nil {
 		t.Fatal(err)
 	}
+	b.must(24, "verify", b.name)
 	if r := b.must(24, "restore", b.name); !strings.Contains(r.stderr, "pages-1.img") {
 		t.Errorf("stderr: %s", r.stderr)
 	}

@@ -143,6 +143,7 @@ func TestFiveCheckpointsInAnyOrder(t *testing.T) {
 		b.restore(name)
 		b.goesOn(at[name])
 	}
+	b.must(0, "verify", b.name)
 	b.must(0, "rm", b.name, "a", "e")
 	if left := b.list(); len(left) != 3 {
 		t.Errorf("list after rm: %+v", left)

@@ -170,6 +170,7 @@ func TestTenRoundsTakeLittleMoreSpaceThanOne(t *testing.T) {
 	}
 	plain := b.chain("checkpoint", b.name)
 	c := b.chain("checkpoint", b.name, "--pre-dump", "--min-rounds", "10", "--max-rounds", "10", "--name", "ten")
+	b.must(0, "verify", b.name, "ten") // hashes are of what deduplication left
 	if n := len(c.PreDump.Rounds); n != 10 {
 		t.Errorf("%d rounds", n)
 	}
@@ -195,6 +196,7 @@ func TestPreDumpThenCheckpoint(t *testing.T) {
 	if next.Stats.PagesSkipped == 0 {
 		t.Errorf("continued dump: %+v", next.Stats)
 	}
+	b.must(0, "verify", b.name)
 	b.must(13, "rm", b.name, "early")
 	b.must(11, "checkpoint", b.name, "--parent", "early")
 	b.again("late")

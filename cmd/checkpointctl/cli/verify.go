@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+)
+
+// verified is the outcome of one checkpoint.
+type verified struct {
+	Container  string   `json:"container"`
+	Checkpoint string   `json:"checkpoint"`
+	OK         bool     `json:"ok"`
+	Problems   []string `json:"problems"`
+}
+
+func newVerifyCmd(d *deps) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "verify [CONTAINER [CHECKPOINT]]",
+		Short: "Check that checkpoints are as they were made",
+		Long: `Read every file of a checkpoint, of all of a container, or of the whole store, and
+compare it with the checkpoint's record: files changed, cut short, missing or
+extra, and broken links to parents are named. No container is touched.
+` + exitHelp,
+		Example:           "  checkpointctl verify myapp before-upgrade",
+		Args:              cobra.MaximumNArgs(2),
+		ValidArgsFunction: d.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runVerify(cmd.Context(), d, optional(args, 0), optional(args, 1))
+		},
+	}
+	d.jsonFlag(cmd)
+	return cmd
+}
+
+func runVerify(ctx context.Context, d *deps, ref, name string) error {
+	records, err := recordsOf(ctx, d, ref, name)
+	results := []verified{}
+	bad := 0
+	for _, r := range records {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		problems := d.store().Verify(r)
+		if problems != nil {
+			bad++
+		}
+		results = append(results, verified{r.Name, r.Checkpoint, problems == nil, append([]string{}, problems...)})
+	}
+	if printErr := printVerified(d, results); printErr != nil {
+		return printErr
+	}
+	if bad > 0 {
+		err = errors.Join(err, fmt.Errorf("%w: %d of %d", metadata.ErrDamaged, bad, len(records)))
+	}
+	return err
+}
+
+// recordsOf returns the named checkpoint, all of a container, or all; and an
+// error for the records that cannot be read.
+func recordsOf(ctx context.Context, d *deps, ref, name string) ([]metadata.Record, error) {
+	if ref == "" {
+		return d.store().List("")
+	}
+	container, err := d.storedName(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	if name == "" {
+		return d.store().List(container)
+	}
+	r, err := d.store().Get(container, name)
+	if err != nil {
+		return nil, err
+	}
+	return []metadata.Record{r}, nil
+}
+
+func printVerified(d *deps, results []verified) error {
+	if d.json {
+		return printJSON(d.out, results)
+	}
+	return table(d.out, func(w io.Writer) {
+		for _, r := range results {
+			status := "ok"
+			if !r.OK {
+				status = "damaged"
+			}
+			fmt.Fprintf(w, "%s\t%s/%s\t%s\n", status, r.Container, r.Checkpoint, strings.Join(r.Problems, ", "))
+		}
+	})
+}
