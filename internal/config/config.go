@@ -5,6 +5,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path"
 	"slices"
@@ -16,9 +17,6 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
 )
-
-// DefaultFile is read when it exists and no other is named.
-const DefaultFile = "/etc/checkpointctl/checkpointctl.yaml"
 
 // EnvPrefix begins the name of every environment variable; dots of a key
 // become underscores: CHECKPOINTCTL_CRIU_PATH.
@@ -118,39 +116,97 @@ func Defaults() map[string]any {
 // ErrInvalid is a file, variable or flag that cannot be used.
 var ErrInvalid = errors.New("invalid configuration")
 
-// Load reads file, or DefaultFile if it exists, the environment, and the
-// flags given by key. Every error is ErrInvalid.
-func Load(file string, flags map[string]*pflag.Flag) (Config, error) {
-	v := viper.New()
-	for key, value := range Defaults() {
-		v.SetDefault(key, value)
-	}
+// Settings are a Config and where its values came from.
+type Settings struct {
+	Config
+	values  *viper.Viper
+	origins map[string]string
+}
+
+// Load reads file, or the first that is found (see find), the environment, and
+// the flags given by key. Every error is ErrInvalid and names the place.
+func Load(file string, flags map[string]*pflag.Flag) (Settings, error) {
+	s := Settings{values: viper.New(), origins: map[string]string{}}
+	v := s.values
 	v.SetEnvPrefix(EnvPrefix)
 	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
 	v.AutomaticEnv()
-	for key, f := range flags {
-		if err := v.BindPFlag(key, f); err != nil {
-			return Config{}, fmt.Errorf("%w: --%s: %w", ErrInvalid, f.Name, err)
-		}
-	}
 	if file == "" {
-		if _, err := os.Stat(DefaultFile); err == nil {
-			file = DefaultFile
-		}
+		file = find()
 	}
 	if file != "" {
+		lines, err := readLines(file)
+		if err != nil {
+			return s, fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		for key, line := range lines {
+			s.origins[key] = fmt.Sprintf("%s:%d", file, line)
+		}
 		v.SetConfigFile(file)
 		v.SetConfigType("yaml")
 		if err := v.ReadInConfig(); err != nil {
-			return Config{}, fmt.Errorf("%w: %s: %w", ErrInvalid, file, err)
+			return s, fmt.Errorf("%w: %s: %w", ErrInvalid, file, err)
 		}
 	}
-	var c Config
-	// A misspelt key must not be silently without effect.
-	if err := v.UnmarshalExact(&c); err != nil {
-		return Config{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+	for key, value := range Defaults() {
+		v.SetDefault(key, value)
+		// viper takes an empty variable for an unset one.
+		if name := EnvPrefix + "_" + strings.ToUpper(strings.ReplaceAll(key, ".", "_")); os.Getenv(name) != "" {
+			s.origins[key] = name
+		}
 	}
-	return c, c.Validate()
+	for key, f := range flags {
+		if err := v.BindPFlag(key, f); err != nil {
+			return s, fmt.Errorf("%w: --%s: %w", ErrInvalid, f.Name, err)
+		}
+		s.origins[key] = "--" + f.Name
+	}
+	err := v.UnmarshalExact(&s.Config)
+	if err == nil {
+		err = s.Validate()
+	}
+	return s, s.locate(err)
+}
+
+// locate adds to an error where the values it names came from.
+func (s Settings) locate(err error) error {
+	if err == nil {
+		return nil
+	}
+	var from []string
+	for key, origin := range s.origins {
+		if _, isSetting := Defaults()[key]; isSetting && strings.Contains(err.Error(), key) {
+			from = append(from, fmt.Sprintf("%s is from %s", key, origin))
+		}
+	}
+	slices.Sort(from)
+	if from != nil {
+		err = fmt.Errorf("%w (%s)", err, strings.Join(from, ", "))
+	}
+	if !errors.Is(err, ErrInvalid) {
+		err = fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return err
+}
+
+// Setting is one key with its effective value.
+type Setting struct {
+	Key   string `json:"key"`
+	Value any    `json:"value"`
+	From  string `json:"from"` // flag, variable, file and line, or default
+}
+
+// List returns every setting, sorted by key.
+func (s Settings) List() []Setting {
+	var list []Setting
+	for _, key := range slices.Sorted(maps.Keys(Defaults())) {
+		from := s.origins[key]
+		if from == "" {
+			from = "default"
+		}
+		list = append(list, Setting{Key: key, Value: s.values.Get(key), From: from})
+	}
+	return list
 }
 
 // Validate says which value is out of range.

@@ -52,7 +52,7 @@ func TestPrecedence(t *testing.T) {
 	}
 	set := map[string]*pflag.Flag{"dir": flags.Lookup("dir")}
 
-	check := func(got Config, err error, dir, criu string) {
+	check := func(got Settings, err error, dir, criu string) {
 		t.Helper()
 		if err != nil {
 			t.Fatal(err)

@@ -103,7 +103,7 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	creator := &checkpoint.Creator{Dumper: dumper, Docker: client, Store: d.store(), Policy: d.policy(), Version: Version}
 	show := &rounds{out: d.progress()}
 	r, err := creator.Create(ctx, checkpoint.Request{
-		Container: c, Name: o.name, Options: dumpOptions(d.cfg), Parent: o.parent,
+		Container: c, Name: o.name, Options: dumpOptions(d.cfg.Config), Parent: o.parent,
 		Rounds: d.rounds(ctx, o), RoundsOnly: o.roundsOnly, Progress: show.round,
 	})
 	show.end()

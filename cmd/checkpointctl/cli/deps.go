@@ -26,7 +26,7 @@ type deps struct {
 	log         *logrus.Logger
 	configFile  string
 	flags       []boundFlag
-	cfg         config.Config
+	cfg         config.Settings
 	parsed      bool // the command line was well formed
 	json        bool // the command's --json
 }

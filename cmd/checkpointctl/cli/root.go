@@ -19,7 +19,7 @@ func newRootCmd(d *deps) *cobra.Command {
 	cmd.SetOut(d.out)
 	cmd.SetErr(d.errOut)
 	f := cmd.PersistentFlags()
-	f.StringVar(&d.configFile, "config", "", "configuration `file` (default /etc/checkpointctl/checkpointctl.yaml if it exists)")
+	f.StringVar(&d.configFile, "config", "", "configuration `file` (default ./checkpointctl.yaml, one in the user's configuration directory, or /etc/checkpointctl)")
 	f.String("dir", "", "store of checkpoints (default /var/lib/checkpointctl)")
 	f.String("docker-host", "", "Docker daemon to ask (default $DOCKER_HOST or Docker's own)")
 	f.String("criu", "", "criu `binary` (default the one on PATH)")
@@ -27,7 +27,7 @@ func newRootCmd(d *deps) *cobra.Command {
 	d.bind(f, map[string]string{"dir": "dir", "docker.host": "docker-host", "criu.path": "criu", "log_level": "log-level"})
 	cmd.AddCommand(
 		newCheckpointCmd(d), newPreDumpCmd(d), newRestoreCmd(d), newInspectCmd(d), newListCmd(d),
-		newLogsCmd(d), newRmCmd(d), newPruneCmd(d), newVerifyCmd(d), newCheckCmd(d),
+		newLogsCmd(d), newRmCmd(d), newPruneCmd(d), newVerifyCmd(d), newCheckCmd(d), newConfigCmd(d),
 	)
 	return cmd
 }
