@@ -9,7 +9,7 @@ import (
 // Describe is the container as records and inspect show it.
 func Describe(c docker.Container, plan mounts.Plan) metadata.Container {
 	out := metadata.Container{
-		ID: c.ID, Name: c.Name, PID: c.PID, StartedAt: c.StartedAt, State: c.State, Image: c.Image, ImageDigest: c.ImageDigest,
+		ID: c.ID, Name: c.Name, PID: c.PID, StartedAt: c.StartedAt, State: c.State, Image: c.Image, ImageDigest: c.ImageDigest, Labels: c.Labels,
 		Driver: c.Driver, RootFS: c.RootFS, UpperDir: c.UpperDir, Runtime: c.Runtime, BundlePath: c.BundlePath,
 		CgroupMode: c.CgroupMode, CgroupPath: c.CgroupPath(),
 		Cgroups: []metadata.Cgroup{}, Namespaces: []metadata.Namespace{}, Networks: []metadata.Network{}, Mounts: []metadata.Mount{},

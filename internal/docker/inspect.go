@@ -30,6 +30,7 @@ type Container struct {
 	UpperDir           string // its writable layer
 	Runtime            string
 	BundlePath         string // empty if found nowhere
+	Labels             map[string]string
 	AutoRemove, TTY    bool
 	RestartPolicy      string
 	PIDMode            string
@@ -79,7 +80,8 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 	}
 	out := Container{
 		ID: r.ID, Name: strings.TrimPrefix(r.Name, "/"), State: r.State.Status, PID: r.State.Pid,
-		Image: r.Config.Image, ImageDigest: r.Image,
+		Labels: r.Config.Labels,
+		Image:  r.Config.Image, ImageDigest: r.Image,
 		Driver: r.GraphDriver.Name, RootFS: r.GraphDriver.Data["MergedDir"], UpperDir: r.GraphDriver.Data["UpperDir"],
 		Runtime: r.HostConfig.Runtime, AutoRemove: r.HostConfig.AutoRemove, TTY: r.Config.Tty,
 		RestartPolicy: string(r.HostConfig.RestartPolicy.Name),

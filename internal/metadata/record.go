@@ -14,24 +14,25 @@ const SchemaVersion = 1
 
 // Container is what was known of a container before its dump.
 type Container struct {
-	ID          string      `json:"id"`
-	Name        string      `json:"name"`
-	PID         int         `json:"pid"`
-	StartedAt   time.Time   `json:"started_at"`
-	State       string      `json:"state"`
-	Image       string      `json:"image"`
-	ImageDigest string      `json:"image_digest"`
-	Driver      string      `json:"driver"`
-	RootFS      string      `json:"rootfs"`
-	UpperDir    string      `json:"upper_dir,omitempty"`
-	Runtime     string      `json:"runtime"`
-	BundlePath  string      `json:"bundle_path"`
-	CgroupMode  string      `json:"cgroup_mode"`
-	CgroupPath  string      `json:"cgroup_path"`
-	Cgroups     []Cgroup    `json:"cgroups"`
-	Namespaces  []Namespace `json:"namespaces"`
-	Networks    []Network   `json:"networks"`
-	Mounts      []Mount     `json:"mounts"`
+	ID          string            `json:"id"`
+	Name        string            `json:"name"`
+	PID         int               `json:"pid"`
+	StartedAt   time.Time         `json:"started_at"`
+	State       string            `json:"state"`
+	Image       string            `json:"image"`
+	ImageDigest string            `json:"image_digest"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	Driver      string            `json:"driver"`
+	RootFS      string            `json:"rootfs"`
+	UpperDir    string            `json:"upper_dir,omitempty"`
+	Runtime     string            `json:"runtime"`
+	BundlePath  string            `json:"bundle_path"`
+	CgroupMode  string            `json:"cgroup_mode"`
+	CgroupPath  string            `json:"cgroup_path"`
+	Cgroups     []Cgroup          `json:"cgroups"`
+	Namespaces  []Namespace       `json:"namespaces"`
+	Networks    []Network         `json:"networks"`
+	Mounts      []Mount           `json:"mounts"`
 }
 
 // Cgroup is one line of /proc/PID/cgroup.

@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
 )
 
 // Errors of the store. They are wrapped with the names they are about.
@@ -132,6 +134,10 @@ func (s Store) Get(container, checkpoint string) (Record, error) {
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r, fmt.Errorf("%w: %s/%s: %s: %w", ErrDamaged, container, checkpoint, RecordFile, err)
 	}
+	// All that follows goes by the names in the record.
+	if r.Name != container || r.Checkpoint != checkpoint {
+		return r, fmt.Errorf("%w: %s/%s: its record is of %q/%q", ErrDamaged, container, checkpoint, r.Name, r.Checkpoint)
+	}
 	if r.SchemaVersion != SchemaVersion {
 		return r, fmt.Errorf("%w: %s/%s: schema_version %d, want %d", ErrDamaged, container, checkpoint, r.SchemaVersion, SchemaVersion)
 	}
@@ -145,21 +151,32 @@ func (s Store) List(container string) ([]Record, error) {
 	if container == "" {
 		containers = s.Containers()
 	}
+	var names [][2]string
+	for _, c := range containers {
+		for _, name := range s.names(filepath.Join(s.Dir, c)) {
+			names = append(names, [2]string{c, name})
+		}
+	}
+	read, readErrs := make([]Record, len(names)), make([]error, len(names))
+	var g errgroup.Group
+	g.SetLimit(runtime.NumCPU())
+	for i, n := range names {
+		g.Go(func() error {
+			read[i], readErrs[i] = s.Get(n[0], n[1])
+			return nil
+		})
+	}
+	_ = g.Wait()
 	var (
 		list []Record
 		errs []error
 	)
-	for _, c := range containers {
-		for _, name := range s.names(filepath.Join(s.Dir, c)) {
-			r, err := s.Get(c, name)
-			if errors.Is(err, ErrNoCheckpoint) {
-				continue // no record, no checkpoint
-			}
-			if err != nil {
-				errs = append(errs, err)
-				continue
-			}
-			list = append(list, r)
+	for i, err := range readErrs {
+		switch {
+		case err == nil:
+			list = append(list, read[i])
+		case !errors.Is(err, ErrNoCheckpoint): // no record, no checkpoint
+			errs = append(errs, err)
 		}
 	}
 	slices.SortStableFunc(list, func(a, b Record) int { return a.Timestamp.Compare(b.Timestamp) })

@@ -1,7 +1,9 @@
 package metadata
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -206,6 +208,35 @@ func TestDamaged(t *testing.T) {
 		}
 		if _, err := s.Get("c", "one"); !errors.Is(err, ErrDamaged) {
 			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+// BenchmarkList reads a store of 10,000 checkpoints, each with a record of the
+// usual size.
+func BenchmarkList(b *testing.B) {
+	s := Store{Dir: b.TempDir()}
+	r := Record{SchemaVersion: SchemaVersion, Timestamp: time.Now()}
+	for range 30 {
+		r.Files = append(r.Files, File{Name: "pages-1.img", SizeBytes: 1 << 20, SHA256: strings.Repeat("a", 64)})
+		r.Mounts = append(r.Mounts, Mount{Path: "/sys/fs/cgroup/memory", FSType: "cgroup", Action: "external", Key: "/sys/fs/cgroup/memory", Value: "/sys/fs/cgroup/memory", Reason: "cgroup v1 hierarchy, bound by the runtime"})
+	}
+	for i := range 10000 {
+		r.Name, r.Checkpoint = fmt.Sprintf("c%d", i%100), fmt.Sprintf("checkpoint%d", i/100)
+		data, err := json.Marshal(r)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := os.MkdirAll(s.Path(r.Name, r.Checkpoint), 0o700); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(s.Path(r.Name, r.Checkpoint), RecordFile), data, 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		if list, err := s.List(""); len(list) != 10000 || err != nil {
+			b.Fatalf("%d, %v", len(list), err)
 		}
 	}
 }

@@ -39,6 +39,7 @@ type daemon struct {
 type box struct {
 	id, name, image, digest         string
 	restart, pidMode, state, driver string
+	labels                          map[string]string
 	autoRemove                      bool
 	started                         time.Time
 	cmd                             *exec.Cmd
@@ -115,6 +116,9 @@ func (d *daemon) add(name string, pairs []string) error {
 			b.state = value
 		case "driver":
 			b.driver = value
+		case "label":
+			k, v, _ := strings.Cut(value, ":")
+			b.labels = map[string]string{k: v}
 		case "rm":
 			b.autoRemove = value == "true"
 		default:
@@ -259,7 +263,7 @@ func (d *daemon) inspect(b *box) container.InspectResponse {
 				RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(b.restart)},
 			},
 		},
-		Config: &container.Config{Image: b.image},
+		Config: &container.Config{Image: b.image, Labels: b.labels},
 		NetworkSettings: &container.NetworkSettings{Networks: map[string]*network.EndpointSettings{
 			"bridge": {IPAddress: "172.17.0.2", MacAddress: "02:42:ac:11:00:02"},
 		}},
