@@ -4,7 +4,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-half='TestKinds|TestContainersThat|PreDump|TestTenRounds|TestContainerLeaves'
+half='TestKinds|TestContainersThat|TestTenRounds|TestContainerLeaves'
 "$here/build.sh" >/dev/null
 
 part() { # NAME ARGUMENT...
