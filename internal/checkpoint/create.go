@@ -170,10 +170,11 @@ func (m *Creator) stateAfter(ctx context.Context, c docker.Container, err error)
 
 // preDump is the record of rounds.
 func preDump(p criu.Policy, res criu.Result) *metadata.PreDump {
+	expected := p.Expect(res.Rounds)
 	out := &metadata.PreDump{
 		MaxDowntimeUS: p.MaxDowntime.Microseconds(), MinRounds: p.MinRounds, MaxRounds: p.MaxRounds, MaxTimeUS: p.MaxTime.Microseconds(), MinPages: p.MinPages,
-		Stop: string(res.Stop), ExpectedUS: p.Expect(res.Rounds).Microseconds(), MeasuredUS: res.Stats.Downtime().Microseconds(),
-		Explanation: p.Explain(res.Stop, p.Expect(res.Rounds)),
+		Stop: string(res.Stop), ExpectedUS: expected.Microseconds(), MeasuredUS: res.Stats.Downtime().Microseconds(),
+		Explanation: p.Explain(res.Stop, expected),
 	}
 	for _, r := range res.Rounds {
 		out.Rounds = append(out.Rounds, metadata.Round{

@@ -37,10 +37,9 @@ const (
 // since the container was inspected.
 var errConnected = errors.New("a TCP connection was made meanwhile")
 
-// hasStreams says whether the images hold an established connection: CRIU
-// writes a tcp-stream image for each.
+// hasStreams is hasTCP for images that have no record yet.
 func hasStreams(dir string) bool {
-	found, err := filepath.Glob(filepath.Join(dir, "tcp-stream-*"))
+	found, err := filepath.Glob(filepath.Join(dir, tcpStream+"*"))
 	return err != nil || found != nil
 }
 

@@ -85,10 +85,13 @@ func criuConfig(rec metadata.Record, tcpClose bool) []string {
 	return lines
 }
 
-// hasTCP says whether the images hold an established connection: CRIU writes
-// a tcp-stream image for each.
+// tcpStream begins the name of the image that CRIU writes for each established
+// connection.
+const tcpStream = "tcp-stream-"
+
+// hasTCP says whether the images hold an established connection.
 func hasTCP(rec metadata.Record) bool {
-	return slices.ContainsFunc(rec.Files, func(f metadata.File) bool { return strings.HasPrefix(f.Name, "tcp-stream-") })
+	return slices.ContainsFunc(rec.Files, func(f metadata.File) bool { return strings.HasPrefix(f.Name, tcpStream) })
 }
 
 // hasLocks says whether the image of file locks holds more than its two

@@ -74,6 +74,9 @@ type Dumper struct {
 	once    sync.Once // of Version
 	version Version
 	err     error
+
+	trackingOnce sync.Once // of DirtyTracking
+	trackingErr  error
 }
 
 // Dump makes req.Rounds, if any, and then writes req's tasks into

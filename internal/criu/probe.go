@@ -55,12 +55,15 @@ func (d *Dumper) askVersion() (Version, error) {
 	return Version(n), nil
 }
 
-// DirtyTracking returns ErrNoDirtyTracking where pre-dumps cannot work.
+// DirtyTracking returns ErrNoDirtyTracking where pre-dumps cannot work. It asks
+// the binary once.
 func (d *Dumper) DirtyTracking(ctx context.Context) error {
-	if err := d.Check(ctx, "mem_dirty_track"); err != nil {
-		return fmt.Errorf("%w: %w", ErrNoDirtyTracking, err)
-	}
-	return nil
+	d.trackingOnce.Do(func() {
+		if err := d.Check(ctx, "mem_dirty_track"); err != nil {
+			d.trackingErr = fmt.Errorf("%w: %w", ErrNoDirtyTracking, err)
+		}
+	})
+	return d.trackingErr
 }
 
 // Check runs `criu check`, for one feature unless it is empty, and returns

@@ -31,10 +31,7 @@ type Draft struct {
 // the container's lock, so leftovers of that name are of a run that died.
 func (s Store) Begin(container, checkpoint string) (*Draft, error) {
 	d := &Draft{Dir: s.hidden(container, checkpoint, draftPrefix), store: s, container: container, final: checkpoint}
-	if err := os.RemoveAll(d.Dir); err != nil {
-		return nil, err
-	}
-	return d, os.Mkdir(d.Dir, 0o700)
+	return d, d.Empty()
 }
 
 func (s Store) hidden(container, checkpoint, prefix string) string {
@@ -80,7 +77,10 @@ func (d *Draft) Sync() error {
 
 // Empty removes what is in the draft, for another try.
 func (d *Draft) Empty() error {
-	return errors.Join(os.RemoveAll(d.Dir), os.Mkdir(d.Dir, 0o700))
+	if err := os.RemoveAll(d.Dir); err != nil {
+		return err
+	}
+	return os.Mkdir(d.Dir, 0o700)
 }
 
 // Keep moves a draft that cannot be published out of the way of others of its

@@ -166,7 +166,10 @@ type Record struct {
 // dump names it as its parent.
 func (r Record) Last() string {
 	if r.Kind == KindPreDump && r.PreDump != nil {
-		return fmt.Sprintf("pre-dump/%d", len(r.PreDump.Rounds))
+		return roundDir(len(r.PreDump.Rounds))
 	}
 	return "."
 }
+
+// roundDir is where the images of a round lie, below the checkpoint's.
+func roundDir(number int) string { return fmt.Sprintf("pre-dump/%d", number) }

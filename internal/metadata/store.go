@@ -255,18 +255,33 @@ func (s Store) Log(container, checkpoint, file string) (string, error) {
 	return path, nil
 }
 
-// Remove deletes a checkpoint: it vanishes at once, by a rename, and its
-// files after that. ErrNeeded if it is the parent of another.
-func (s Store) Remove(container, checkpoint string) error {
-	if err := errors.Join(CheckName(container), CheckName(checkpoint)); err != nil {
+// Remove deletes checkpoints in this order, up to the first that it cannot.
+// ErrNeeded if one is the parent of another that is still there.
+func (s Store) Remove(container string, checkpoints ...string) error {
+	if err := CheckName(container); err != nil {
 		return err
 	}
 	list, _ := s.List(container)
-	for _, r := range list {
-		if r.Parent == checkpoint {
-			return fmt.Errorf("%w: %s/%s is the parent of %s", ErrNeeded, container, checkpoint, r.Checkpoint)
+	for _, name := range checkpoints {
+		if err := CheckName(name); err != nil {
+			return err
 		}
+		for _, r := range list {
+			if r.Parent == name {
+				return fmt.Errorf("%w: %s/%s is the parent of %s", ErrNeeded, container, name, r.Checkpoint)
+			}
+		}
+		if err := s.remove(container, name); err != nil {
+			return err
+		}
+		list = slices.DeleteFunc(list, func(r Record) bool { return r.Checkpoint == name })
 	}
+	return nil
+}
+
+// remove lets a checkpoint vanish at once, by a rename, and its files after
+// that.
+func (s Store) remove(container, checkpoint string) error {
 	gone := s.hidden(container, checkpoint, ".old-")
 	_ = os.RemoveAll(gone)
 	err := os.Rename(s.Path(container, checkpoint), gone)

@@ -57,7 +57,7 @@ func (s Store) brokenLinks(dir string, r Record) []string {
 	}
 	if r.PreDump != nil {
 		for n := len(r.PreDump.Rounds); n > 0; n-- {
-			steps = append(steps, filepath.Join(dir, fmt.Sprintf("pre-dump/%d", n)))
+			steps = append(steps, filepath.Join(dir, roundDir(n)))
 		}
 	}
 	if r.Parent != "" {

@@ -104,7 +104,7 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	show := &rounds{out: d.progress()}
 	r, err := creator.Create(ctx, checkpoint.Request{
 		Container: c, Name: o.name, Options: dumpOptions(d.cfg.Config), Parent: o.parent,
-		Rounds: d.rounds(ctx, o), RoundsOnly: o.roundsOnly, Progress: show.round,
+		Rounds: d.rounds(ctx, dumper, o), RoundsOnly: o.roundsOnly, Progress: show.round,
 	})
 	show.end()
 	if err != nil {

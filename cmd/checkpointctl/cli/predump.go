@@ -57,12 +57,12 @@ func (d *deps) roundFlags(f *pflag.FlagSet, o *checkpointOptions) {
 }
 
 // rounds returns the policy, or nothing when no rounds are to be made.
-func (d *deps) rounds(ctx context.Context, o checkpointOptions) *criu.Policy {
+func (d *deps) rounds(ctx context.Context, dumper *criu.Dumper, o checkpointOptions) *criu.Policy {
 	switch d.cfg.Checkpoint.PreDump {
 	case "off":
 		return nil
 	case "auto":
-		if err := d.dumper().DirtyTracking(ctx); err != nil {
+		if err := dumper.DirtyTracking(ctx); err != nil {
 			d.log.Warnf("no pre-dump of %s: %v", o.container, err)
 			return nil
 		}

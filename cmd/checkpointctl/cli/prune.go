@@ -101,16 +101,16 @@ func pruneOne(store metadata.Store, container string, keep metadata.Keep, dryRun
 		return nil, err
 	}
 	list := keep.Apply(records)
-	// Newest first, so that a child goes before its parent.
+	var gone []string // newest first, so that a child goes before its parent
 	for _, v := range list {
-		if v.Keep || dryRun {
-			continue
-		}
-		if err := store.Remove(container, v.Record.Checkpoint); err != nil {
-			return list, err
+		if !v.Keep && !dryRun {
+			gone = append(gone, v.Record.Checkpoint)
 		}
 	}
-	return list, nil
+	if gone == nil {
+		return list, nil
+	}
+	return list, store.Remove(container, gone...)
 }
 
 func printVerdicts(d *deps, list []metadata.Verdict, dryRun bool) error {
