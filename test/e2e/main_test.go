@@ -122,6 +122,7 @@ func requirements() error {
 type footprint struct {
 	runcConf string
 	rules    int
+	staged   string // what restores put aside; a run that was killed leaves some
 }
 
 func takeFootprint() (footprint, error) {
@@ -144,6 +145,17 @@ func takeFootprint() (footprint, error) {
 			f.rules++
 		}
 	}
+	root, err := exec.Command("docker", "info", "--format", "{{.DockerRootDir}}").Output()
+	if err != nil {
+		return f, fmt.Errorf("docker info: %w", err)
+	}
+	for _, pattern := range []string{
+		filepath.Join(strings.TrimSpace(string(root)), "containers", "*", "checkpoints", "checkpointctl-*"),
+		"/tmp/ctrd-checkpoint*/checkpointctl-*",
+	} {
+		found, _ := filepath.Glob(pattern)
+		f.staged += strings.Join(found, "\n")
+	}
 	return f, nil
 }
 
@@ -161,16 +173,6 @@ func checkFootprint(before footprint) error {
 		for _, name := range strings.Fields(string(out)) {
 			if strings.HasPrefix(name, prefix) {
 				errs = append(errs, fmt.Errorf("docker %s: %s is left over", list[0], name))
-			}
-		}
-	}
-	if root, err := exec.Command("docker", "info", "--format", "{{.DockerRootDir}}").Output(); err != nil {
-		errs = append(errs, err)
-	} else {
-		pattern := filepath.Join(strings.TrimSpace(string(root)), "containers", "*", "checkpoints", "checkpointctl-*")
-		for _, p := range []string{pattern, "/tmp/ctrd-checkpoint*/checkpointctl-*"} {
-			if left, _ := filepath.Glob(p); left != nil {
-				errs = append(errs, fmt.Errorf("left over: %v", left))
 			}
 		}
 	}
