@@ -265,6 +265,14 @@ func TestFits(t *testing.T) {
 	if err := fits(rec, c, host{architecture: "amd64"}); !errors.Is(err, ErrIncompatible) || !strings.Contains(err.Error(), "avx2") {
 		t.Errorf("missing feature: %v", err)
 	}
+	rec.Mounts = []metadata.Mount{{Source: "/"}, {Source: "/nonexistent/containers/1/hosts"}}
+	if err := fits(rec, c, h); err != nil {
+		t.Errorf("all there, or Docker's to make: %v", err)
+	}
+	rec.Mounts = append(rec.Mounts, metadata.Mount{Source: "/nonexistent/data"})
+	if err := fits(rec, c, h); !errors.Is(err, ErrIncompatible) || !strings.Contains(err.Error(), "had /nonexistent/data mounted") {
+		t.Errorf("a bind's source is gone: %v", err)
+	}
 	for _, state := range []string{"running", "paused", "restarting"} {
 		c.State = state
 		var e *docker.StateError

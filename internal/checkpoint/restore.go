@@ -55,6 +55,23 @@ func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata
 	return err
 }
 
+// goneSources are the host's files and directories that the container mounts
+// and that are not there any more. Docker would put an empty directory in the
+// place of one. Its own, below a directory named by the container's ID, it
+// makes again.
+func goneSources(rec metadata.Record, c docker.Container) []string {
+	var gone []string
+	for _, m := range rec.Mounts {
+		if m.Source == "" || c.ID != rec.ID || strings.Contains(m.Source, rec.ID) {
+			continue
+		}
+		if _, err := os.Stat(m.Source); errors.Is(err, os.ErrNotExist) {
+			gone = append(gone, m.Source)
+		}
+	}
+	return gone
+}
+
 // criuConfig is what CRIU must know for this restore beside what runc tells it.
 func criuConfig(rec metadata.Record, tcpClose bool) []string {
 	var lines []string
@@ -114,6 +131,9 @@ func fits(rec metadata.Record, c docker.Container, h host) error {
 		return no("is of a container of image %s, this one is of %s", rec.ImageDigest, c.ImageDigest)
 	case rec.Architecture != h.architecture:
 		return no("is of architecture %s, this host is %s", rec.Architecture, h.architecture)
+	}
+	if gone := goneSources(rec, c); gone != nil {
+		return no("had %s mounted, which is gone", strings.Join(gone, ", "))
 	}
 	var missing []string
 	for _, f := range rec.CPUFeatures {

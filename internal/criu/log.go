@@ -23,6 +23,7 @@ var meanings = []struct{ text, hint string }{
 	{"Some file locks are hold by dumping tasks", "a file lock is held: checkpoint with --file-locks"},
 	{"External socket is used", "a unix socket is connected to a process outside the container: --ext-unix-sk"},
 	{"External unix sockets can't be used", "a unix socket is connected to a process outside the container: --ext-unix-sk"},
+	{"Dangling connection", "a unix socket waits for a process outside the container to accept it: try again"},
 	{"Can't dump ghost file", "a deleted file that is still open is larger than --ghost-limit"},
 	{"has bad size", "a file changed since the checkpoint: put the old one back, or the container's files of that time"},
 	{"has bad mode", "a file's mode changed since the checkpoint"},
@@ -32,8 +33,8 @@ var meanings = []struct{ text, hint string }{
 	{"Can't get 1:16 opt", "this CRIU is too old for the kernel: install CRIU 4.2 or newer"},
 	{"Can't get rlimit", "root lacks CAP_SYS_RESOURCE here, without which processes of other users cannot be dumped"},
 	{"on restore: No such file", "a file that was open at the checkpoint is gone from the container or a volume"},
-	{"Unsupported char device", "an open device that CRIU cannot dump"},
-	{"inotify", "an inotify watch on a file that is gone"},
+	{"of that type", "an open file or device of a kind that CRIU cannot dump"},
+	{"Can't dump that handle", "an inotify or fanotify watch on a file that is gone"},
 	{"No space left on device", "the store's filesystem is full: see checkpointctl list, rm"},
 	{"Can't bind", "an address of the checkpoint is not there: the container must get the same IP again"},
 }

@@ -43,7 +43,7 @@ func TestFirstError(t *testing.T) {
 		},
 		"device": {
 			"(00.2) Error (criu/files-ext.c:98): Can't dump file 5 of that type [20666] (chr 10:200 /dev/net/tun)\n",
-			"of that type", "",
+			"of that type", "cannot dump",
 		},
 		"first of several": {
 			"(00.1) Error (criu/a.c:1): the cause\n(00.2) Error (criu/b.c:2): the consequence\n",

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -248,5 +249,49 @@ func TestStopThatDockerWouldUndo(t *testing.T) {
 		b.await(8)
 		b.untouched(func() { b.must(11, "checkpoint", b.name, "--leave-running=false") })
 		b.checkpoint()
+	}
+}
+
+// What CRIU refuses of a process is explained.
+func TestExplainedFailures(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, "sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() { // what is not accepted yet, CRIU sees as dangling
+		for {
+			if _, err := l.Accept(); err != nil {
+				return
+			}
+		}
+	}()
+	python := func(text string) []string {
+		return []string{appsImage, "python3", "-c", "import ctypes, os, socket, time\n" + text + "\nfor n in range(10 ** 6): print(n, flush=True); time.sleep(0.1)"}
+	}
+	for name, test := range map[string]struct {
+		hint string
+		run  []string
+	}{
+		"deleted file": {"larger than --ghost-limit", []string{baseImage, "sh", "-c", "exec 3<>/tmp/f; head -c 2097152 /dev/zero >/tmp/f; rm /tmp/f; " + counting}},
+		"unix socket":  {"--ext-unix-sk", append([]string{"-v", dir + ":/host"}, python(`s = socket.socket(socket.AF_UNIX); s.connect("/host/sock")`)...)},
+		"inotify": {"a file that is gone", python(`f = open("/tmp/f", "w"); l = ctypes.CDLL(None)
+l.inotify_add_watch(l.inotify_init(), b"/tmp/f", 2); os.unlink("/tmp/f")`)},
+		"device": {"of a kind that CRIU cannot dump", []string{"--device", "/dev/loop-control", baseImage, "sh", "-c", "exec 3<>/dev/loop-control; " + counting}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, test.run...)
+			b.await(3)
+			b.untouched(func() {
+				if r := b.must(22, "checkpoint", b.name); !strings.Contains(r.stderr, "hint: ") || !strings.Contains(r.stderr, test.hint) {
+					t.Errorf("stderr: %s", r.stderr)
+				}
+			})
+			if r := b.must(0, "logs", b.name, "--errors"); !strings.Contains(r.stdout, "Error (") || !strings.Contains(r.stderr, test.hint) {
+				t.Errorf("logs --errors: %s%s", r.stdout, r.stderr)
+			}
+		})
 	}
 }

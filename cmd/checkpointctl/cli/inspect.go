@@ -107,10 +107,19 @@ func printContainer(out io.Writer, c metadata.Container) error {
 			fmt.Fprintf(w, "%s\t%s\t%s\n", n.Name, n.IP, n.MAC)
 		}
 		if len(c.Mounts) > 0 {
-			fmt.Fprint(w, "\nMOUNT\tTYPE\tACTION\tREASON\n")
+			fmt.Fprint(w, "\nMOUNT\tTYPE\tACTION\tKEY\tREASON\n")
 		}
 		for _, m := range c.Mounts {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", m.Path, m.FSType, m.Action, m.Reason)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", m.Path, m.FSType, m.Action, keyed(m), m.Reason)
 		}
 	})
+}
+
+// keyed is what CRIU knows an external mount by, and its value where that is
+// another.
+func keyed(m metadata.Mount) string {
+	if m.Key == m.Value {
+		return dash(m.Key)
+	}
+	return m.Key + "=" + m.Value
 }
