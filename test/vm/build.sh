@@ -52,7 +52,7 @@ mmdebstrap --quiet --mode=root --variant=minbase \
 	"$suite" "$tmp/root" "$tmp/vm.sources" >&2
 mkdir "$tmp/vm"
 cp "$tmp"/root/boot/vmlinuz-* "$tmp/vm/vmlinuz"
-mke2fs -q -t ext4 -d "$tmp/root" "$tmp/vm/root.ext4" 8G
+mke2fs -q -t ext4 -d "$tmp/root" "$tmp/vm/root.ext4" 8G >&2
 rm -rf "$cache"/vm-* # older ones
 mv "$tmp/vm" "$dir"
 echo "$dir"
