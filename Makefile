@@ -7,9 +7,11 @@ LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o libexec/checkpointctl/tar ./cmd/tar
 
 install: build
 	install -D -m 0755 bin/checkpointctl $(DESTDIR)$(PREFIX)/bin/checkpointctl
+	install -D -m 0755 libexec/checkpointctl/tar $(DESTDIR)$(PREFIX)/libexec/checkpointctl/tar
 
 setup:
 	scripts/setup.sh --no-smoke
@@ -35,4 +37,4 @@ test-vm:
 	test/vm/suite.sh
 
 clean:
-	rm -rf bin
+	rm -rf bin libexec

@@ -70,6 +70,11 @@ func (e *DumpError) Unwrap() error { return e.Err }
 // Dumper dumps through one CRIU binary.
 type Dumper struct {
 	Path string // of the binary, or its name on the PATH
+	// Libexec, if set, is a directory of programs that CRIU runs in place of
+	// those on the PATH: tar.
+	Libexec string
+
+	starting sync.Mutex // changes the environment
 
 	once    sync.Once // of Version
 	version Version
@@ -127,7 +132,7 @@ func (d *Dumper) start(ctx context.Context) (worker, error) {
 	if err := ctx.Err(); err != nil {
 		return w, err
 	}
-	if err := w.shielded(); err != nil {
+	if err := d.shielded(w); err != nil {
 		return w, fmt.Errorf("%w: %s: %w", ErrNoCRIU, d.Path, err)
 	}
 	return w, nil
@@ -159,7 +164,16 @@ func (w worker) run(ctx context.Context, req Request, to images, do func(*rpc.Cr
 // shielded starts CRIU's worker with the signals of a terminal blocked, a mask
 // that it inherits: Ctrl-C reaches the whole foreground process group, and a
 // CRIU that dies of it leaves parasite code and a locked network behind.
-func (w worker) shielded() error {
+func (d *Dumper) shielded(w worker) error {
+	d.starting.Lock()
+	defer d.starting.Unlock()
+	if path := os.Getenv("PATH"); d.Libexec != "" {
+		// go-criu has no word for the worker's environment.
+		if err := os.Setenv("PATH", d.Libexec+string(filepath.ListSeparator)+path); err != nil {
+			return err
+		}
+		defer os.Setenv("PATH", path)
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var set, old unix.Sigset_t

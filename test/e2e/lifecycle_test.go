@@ -180,3 +180,36 @@ func TestInspect(t *testing.T) {
 		t.Errorf("by ID prefix: %s", short)
 	}
 }
+
+// The tmpfs of a container come back as they were, be they packed by the
+// stand-in for tar or, with files in them, by tar itself.
+func TestTmpfs(t *testing.T) {
+	t.Parallel()
+	b := start(t, "--tmpfs", "/empty:mode=1750,uid=7", "--tmpfs", "/links", "--tmpfs", "/files", baseImage, "sh", "-c",
+		"ln -s /nowhere /links/a; mkdir -m 711 /links/b; mknod /links/c c 1 3; echo text >/files/d; ln /files/d /files/e; "+counting)
+	at := b.await(8)
+	const look = "stat -c '%n %F %a %u %g %t %T' /empty /links/* /files/* /dev/* | sort; readlink /links/a /dev/fd; cat /files/e"
+	before := docker(t, "exec", b.name, "sh", "-c", look)
+	b.checkpoint("--leave-running=false")
+	b.restore()
+	b.goesOn(at)
+	if after := docker(t, "exec", b.name, "sh", "-c", look); after != before {
+		t.Errorf("restored:\n%s\nwere:\n%s", after, before)
+	}
+	packers := map[byte]int{} // by the system that the gzip header names
+	images, err := filepath.Glob(filepath.Join(b.store, b.name, "checkpoint1", "tmpfs-dev-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, image := range images {
+		data, err := os.ReadFile(image)
+		if err != nil || len(data) < 10 {
+			t.Fatalf("%s: %d bytes, %v", image, len(data), err)
+		}
+		packers[data[9]]++
+	}
+	const unix, unknown = 3, 255 // RFC 1952; Go's compress/gzip writes the latter
+	if packers[unknown] < 3 || packers[unix] < 1 {
+		t.Errorf("packed by %v", packers)
+	}
+}

@@ -71,9 +71,15 @@ func run(m *testing.M) (int, error) {
 // are: the VM has neither Go nor apt sources.
 func prepare(tmp string) (err error) {
 	if binary = os.Getenv("CHECKPOINTCTL_E2E_BINARY"); binary == "" {
-		binary = filepath.Join(tmp, "checkpointctl")
-		if out, err := exec.Command("go", "build", "-o", binary, "../../cmd/checkpointctl").CombinedOutput(); err != nil {
-			return fmt.Errorf("building checkpointctl: %w\n%s", err, out)
+		binary = filepath.Join(tmp, "bin", "checkpointctl")
+		for out, source := range map[string]string{
+			binary: "../../cmd/checkpointctl", filepath.Join(tmp, "libexec", "checkpointctl", "tar"): "../../cmd/tar",
+		} {
+			cmd := exec.Command("go", "build", "-o", out, source)
+			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if text, err := cmd.CombinedOutput(); err != nil {
+				return fmt.Errorf("building %s: %w\n%s", source, err, text)
+			}
 		}
 		// The test without root runs it as nobody.
 		if err := os.Chmod(tmp, 0o755); err != nil {

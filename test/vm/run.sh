@@ -34,7 +34,8 @@ trap 'rm -rf "$tmp"' EXIT
 job=$tmp/job
 mkdir -p "$job/test"
 cd "$top"
-CGO_ENABLED=0 "$go" build -trimpath -o "$job/checkpointctl" ./cmd/checkpointctl
+CGO_ENABLED=0 "$go" build -trimpath -o "$job/bin/checkpointctl" ./cmd/checkpointctl
+CGO_ENABLED=0 "$go" build -trimpath -o "$job/libexec/checkpointctl/tar" ./cmd/tar
 CGO_ENABLED=0 "$go" test -tags "${CHECKPOINTCTL_VM_TAGS:-e2e}" -c -o "$job/e2e.test" ./test/e2e
 # The guest has no network and no Go: it gets the images that the suite built
 # on this host.
@@ -43,7 +44,7 @@ CGO_ENABLED=0 "$go" test -tags "${CHECKPOINTCTL_VM_TAGS:-e2e}" -c -o "$job/e2e.t
 	cat <<'RUN'
 #!/bin/sh
 docker load -q -i /job/images.tar || exit 1
-export CHECKPOINTCTL_E2E_BINARY=/job/checkpointctl CHECKPOINTCTL_E2E_SLOW=10
+export CHECKPOINTCTL_E2E_BINARY=/job/bin/checkpointctl CHECKPOINTCTL_E2E_SLOW=10
 export CHECKPOINTCTL_E2E_IMAGES=$(cat /job/images)
 cd /job/test
 RUN

@@ -86,7 +86,27 @@ func (d *deps) container(ctx context.Context, ref string) (*docker.Client, docke
 }
 
 func (d *deps) store() metadata.Store { return metadata.Store{Dir: d.cfg.Dir} }
-func (d *deps) dumper() *criu.Dumper  { return &criu.Dumper{Path: d.cfg.CRIU.Path} }
+
+func (d *deps) dumper() *criu.Dumper {
+	return &criu.Dumper{Path: d.cfg.CRIU.Path, Libexec: libexec()}
+}
+
+// libexec is where the stand-in for tar is installed, by where this program is;
+// empty when it is not there: the real one serves as well, if not as fast.
+func libexec() string {
+	self, err := os.Executable()
+	if err == nil {
+		self, err = filepath.EvalSymlinks(self)
+	}
+	dir := filepath.Join(filepath.Dir(self), "..", "libexec", "checkpointctl")
+	if err == nil {
+		_, err = os.Stat(filepath.Join(dir, "tar"))
+	}
+	if err != nil {
+		return ""
+	}
+	return dir
+}
 
 func (d *deps) policy() mounts.Policy {
 	var p mounts.Policy
