@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -41,6 +42,10 @@ func New(host string, timeout time.Duration) (*Client, error) {
 		opts = append(opts, client.WithHost(host))
 	}
 	api, err := client.NewClientWithOpts(opts...)
+	if err == nil {
+		limited := &http.Client{Transport: limit{api.HTTPClient().Transport}}
+		api, err = client.NewClientWithOpts(append(opts, client.WithHTTPClient(limited))...)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
@@ -48,6 +53,19 @@ func New(host string, timeout time.Duration) (*Client, error) {
 		return nil, fmt.Errorf("%w: %s: CRIU must run on the daemon's own machine", ErrNotSetUp, api.DaemonHost())
 	}
 	return &Client{api: api, timeout: timeout}, nil
+}
+
+// limit ends an answer that grows beyond all measure: the SDK reads it whole.
+type limit struct{ http.RoundTripper }
+
+const maxAnswer = 64 << 20
+
+func (l limit) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := l.RoundTripper.RoundTrip(r)
+	if err == nil {
+		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	}
+	return resp, err
 }
 
 func (c *Client) inspect(ctx context.Context, ref string) (container.InspectResponse, error) {

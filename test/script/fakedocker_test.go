@@ -2,6 +2,7 @@ package script
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -31,6 +32,7 @@ type daemon struct {
 	off        bool          // experimental
 	delay      time.Duration // before every answer
 	garbage    bool          // answers that are no JSON
+	huge       bool          // answers without end
 	failing    bool          // no container starts
 	containers map[string]*box
 }
@@ -85,6 +87,8 @@ func (d *daemon) set(pairs []string) error {
 			d.delay, err = time.ParseDuration(value)
 		case "garbage":
 			d.garbage = value == "true"
+		case "huge":
+			d.huge = value == "true"
 		case "failing":
 			d.failing = value == "true"
 		default:
@@ -299,6 +303,14 @@ func (d *daemon) answer(w http.ResponseWriter, v any) {
 	if d.garbage {
 		_, _ = w.Write([]byte(strconv.Quote("garbage") + "{"))
 		return
+	}
+	if d.huge {
+		_, _ = w.Write([]byte(`{"Id": "`))
+		for chunk := bytes.Repeat([]byte("x"), 1<<20); ; {
+			if _, err := w.Write(chunk); err != nil {
+				return // hung up
+			}
+		}
 	}
 	_ = json.NewEncoder(w).Encode(v)
 }
