@@ -1,12 +1,11 @@
 package criu
 
 import (
-	"encoding/binary"
-	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/checkpoint-restore/go-criu/v7/stats"
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/stats"
+	"google.golang.org/protobuf/proto"
 )
 
 // Stats are CRIU's own figures, from stats-dump.
@@ -32,32 +31,25 @@ func (s Stats) Fixed() time.Duration {
 	return max(0, s.Downtime()-time.Duration(s.MemDumpUS)*time.Microsecond)
 }
 
+// statsDump is CRIU's name for the file.
+const statsDump = "stats-dump"
+
 // readStats returns zeros when there are no figures to read: the images are
 // whole without them, and may be all that is left of the container.
 func readStats(dir string) Stats {
-	f, err := os.Open(dir)
-	if err != nil {
-		return Stats{}
-	}
-	defer f.Close()
-	if !wholeStats(filepath.Join(dir, stats.StatsDump)) {
-		return Stats{}
-	}
-	s, err := stats.CriuGetDumpStats(f)
+	var d *stats.DumpStatsEntry
+	err := decode(filepath.Join(dir, statsDump), func(m proto.Message) error {
+		if e, ok := m.(*stats.StatsEntry); ok {
+			d = e.GetDump()
+		}
+		return nil
+	})
 	if err != nil {
 		return Stats{}
 	}
 	return Stats{
-		FreezingUS: uint64(s.GetFreezingTime()), FrozenUS: uint64(s.GetFrozenTime()),
-		MemDumpUS: uint64(s.GetMemdumpTime()), MemWriteUS: uint64(s.GetMemwriteTime()),
-		PagesScanned: s.GetPagesScanned(), PagesSkipped: s.GetPagesSkippedParent(), PagesWritten: s.GetPagesWritten(),
+		FreezingUS: uint64(d.GetFreezingTime()), FrozenUS: uint64(d.GetFrozenTime()),
+		MemDumpUS: uint64(d.GetMemdumpTime()), MemWriteUS: uint64(d.GetMemwriteTime()),
+		PagesScanned: d.GetPagesScanned(), PagesSkipped: d.GetPagesSkippedParent(), PagesWritten: d.GetPagesWritten(),
 	}
-}
-
-// wholeStats says whether the file holds the two magics, a size, and as many
-// bytes: go-criu (v7.2.0) panics on a shorter one.
-func wholeStats(path string) bool {
-	data, err := os.ReadFile(path)
-	return err == nil && len(data) >= stats.PayloadOffset &&
-		uint64(len(data)) >= stats.PayloadOffset+uint64(binary.LittleEndian.Uint32(data[stats.SizeOffset:]))
 }

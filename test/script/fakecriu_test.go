@@ -1,7 +1,6 @@
 package script
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -11,8 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/stats"
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
-	"github.com/checkpoint-restore/go-criu/v7/stats"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -146,7 +145,7 @@ func (w *worker) preDump(req *rpc.CriuReq, n int) error {
 	}
 	err = errors.Join(
 		write(req.GetOpts().GetLogFile(), "(00.001) Pre-dumping finished successfully\n"),
-		write("pages-1.img", req.GetOpts().String()),
+		writeRound(write, req.GetOpts()),
 		write("stats-dump", statsDump(&stats.DumpStatsEntry{
 			FreezingTime: proto.Uint32(400), FrozenTime: proto.Uint32(600), MemdumpTime: proto.Uint32(100), MemwriteTime: &us,
 			PagesScanned: proto.Uint64(written + skipped), PagesSkippedParent: &skipped, PagesWritten: &written, PagesLazy: proto.Uint64(0),
@@ -187,7 +186,7 @@ func (w *worker) dump(req *rpc.CriuReq) error {
 				return err
 			}
 			if w.is("connects") {
-				if err := write("tcp-stream-1.img", "x"); err != nil {
+				if err := write("tcp-stream-1.img", tcpStream()); err != nil {
 					return err
 				}
 			}
@@ -211,34 +210,4 @@ func (w *worker) dump(req *rpc.CriuReq) error {
 		}
 	}
 	return w.send(&rpc.CriuResp{Type: req.Type, Success: proto.Bool(true), Dump: &rpc.CriuDumpResp{}})
-}
-
-// writeImages puts the options where a script can read them: in the image of
-// the core.
-func writeImages(write func(name, text string) error, opts *rpc.CriuOpts) error {
-	for name, text := range map[string]string{
-		"core-1.img":  opts.String(),
-		"pages-1.img": strings.Repeat("page", 1024),
-		"stats-dump": statsDump(&stats.DumpStatsEntry{
-			FreezingTime: proto.Uint32(1000), FrozenTime: proto.Uint32(2500), MemdumpTime: proto.Uint32(500), MemwriteTime: proto.Uint32(400),
-			PagesScanned: proto.Uint64(10), PagesSkippedParent: proto.Uint64(0), PagesWritten: proto.Uint64(1), PagesLazy: proto.Uint64(0),
-		}),
-	} {
-		if err := write(name, text); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func statsDump(d *stats.DumpStatsEntry) string {
-	payload, err := proto.Marshal(&stats.StatsEntry{Dump: d})
-	if err != nil {
-		panic(err)
-	}
-	var out []byte
-	out = binary.LittleEndian.AppendUint32(out, stats.ImgServiceMagic)
-	out = binary.LittleEndian.AppendUint32(out, stats.StatsMagic)
-	out = binary.LittleEndian.AppendUint32(out, uint32(len(payload)))
-	return string(append(out, payload...))
 }
