@@ -135,6 +135,8 @@ type File struct {
 	Name      string `json:"name"` // below the checkpoint's directory
 	SizeBytes int64  `json:"size_bytes"`
 	SHA256    string `json:"sha256"`
+	// CRC32C is read back much faster than SHA256; older records have none.
+	CRC32C string `json:"crc32c,omitempty"`
 }
 
 // What a record is of.

@@ -187,20 +187,20 @@ func TestDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := s.Path("c", "one")
-	if err := CheckSizes(dir, r); err != nil {
-		t.Error(err)
+	if problems := s.Verify(r, Sizes); problems != nil {
+		t.Error(problems)
 	}
 	if err := os.Truncate(filepath.Join(dir, "pages-1.img"), 1); err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckSizes(dir, r); !errors.Is(err, ErrDamaged) {
-		t.Errorf("truncated: %v", err)
+	if problems := s.Verify(r, Sizes); len(problems) != 1 || problems[0] != "pages-1.img: has 1 bytes, want 5" {
+		t.Errorf("truncated: %v", problems)
 	}
 	if err := os.Remove(filepath.Join(dir, "pages-1.img")); err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckSizes(dir, r); !errors.Is(err, ErrDamaged) {
-		t.Errorf("removed: %v", err)
+	if problems := s.Verify(r, Sizes); len(problems) != 1 || problems[0] != "pages-1.img: missing" {
+		t.Errorf("removed: %v", problems)
 	}
 	for _, text := range []string{"", "{", `{"schema_version": 99}`} {
 		if err := os.WriteFile(filepath.Join(dir, RecordFile), []byte(text), 0o600); err != nil {

@@ -9,12 +9,16 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 )
 
+type restoreOptions struct{ tcpClose, noVerify bool }
+
 func newRestoreCmd(d *deps) *cobra.Command {
-	var tcpClose bool
+	var o restoreOptions
 	cmd := &cobra.Command{
 		Use:   "restore CONTAINER [CHECKPOINT]",
 		Short: "Bring a stopped container back from a checkpoint",
-		Long: `Start a stopped container from a checkpoint, by default the newest.
+		Long: `Start a stopped container from a checkpoint, by default the newest. Its files
+are compared with its record first, all of them, and a damaged checkpoint is
+refused; --no-verify compares their sizes only.
 
 Docker itself starts it, so that logs, exec, stop, ports and restart policy go on
 working. Established TCP connections come back if the container gets the same IP
@@ -25,15 +29,17 @@ before. The checkpoint stays in the store.
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: d.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runRestore(cmd.Context(), d, args[0], optional(args, 1), tcpClose)
+			return runRestore(cmd.Context(), d, args[0], optional(args, 1), o)
 		},
 	}
-	cmd.Flags().BoolVar(&tcpClose, "tcp-close", false, "close established TCP connections instead of restoring them")
+	f := cmd.Flags()
+	f.BoolVar(&o.noVerify, "no-verify", false, "compare file sizes only, do not read the checkpoint first")
+	f.BoolVar(&o.tcpClose, "tcp-close", false, "close established TCP connections instead of restoring them")
 	d.jsonFlag(cmd)
 	return cmd
 }
 
-func runRestore(ctx context.Context, d *deps, ref, name string, tcpClose bool) error {
+func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions) error {
 	if err := d.requireRoot(); err != nil {
 		return err
 	}
@@ -45,8 +51,8 @@ func runRestore(ctx context.Context, d *deps, ref, name string, tcpClose bool) e
 	if err != nil {
 		return err
 	}
-	r := &checkpoint.Restorer{Docker: client, Store: d.store()}
-	if err := r.Restore(ctx, c, rec, tcpClose); err != nil {
+	r := &checkpoint.Restorer{Docker: client, Store: d.store(), NoVerify: o.noVerify}
+	if err := r.Restore(ctx, c, rec, o.tcpClose); err != nil {
 		return err
 	}
 	if d.json {

@@ -9,6 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
+	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
@@ -21,20 +23,26 @@ type verified struct {
 }
 
 func newVerifyCmd(d *deps) *cobra.Command {
+	var all bool
 	cmd := &cobra.Command{
 		Use:   "verify [CONTAINER [CHECKPOINT]]",
 		Short: "Check that checkpoints are as they were made",
 		Long: `Read every file of a checkpoint, of all of a container, or of the whole store, and
 compare it with the checkpoint's record: files changed, cut short, missing or
-extra, and broken links to parents are named. No container is touched.
+extra, and broken links to parents are named. So are images of CRIU that do not
+decode, or that contradict each other. No container is touched.
 ` + exitHelp,
 		Example:           "  checkpointctl verify myapp before-upgrade",
 		Args:              cobra.MaximumNArgs(2),
 		ValidArgsFunction: d.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if all && len(args) > 0 {
+				return fmt.Errorf("%w: --all is without a container", config.ErrInvalid)
+			}
 			return runVerify(cmd.Context(), d, optional(args, 0), optional(args, 1))
 		},
 	}
+	cmd.Flags().BoolVar(&all, "all", false, "the whole store, as without arguments")
 	d.jsonFlag(cmd)
 	return cmd
 }
@@ -47,7 +55,7 @@ func runVerify(ctx context.Context, d *deps, ref, name string) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		problems := d.store().Verify(r)
+		problems := checkpoint.Verify(d.store(), r, metadata.Hashes)
 		if problems != nil {
 			bad++
 		}
