@@ -50,7 +50,7 @@ func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata
 		return err
 	}
 	defer unlock()
-	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{ContainerID: c.ID, ImageDir: dir, Bundle: rec.BundlePath, CRIUConfig: criuConfig(rec, tcpClose)})
+	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{ContainerID: c.ID, ImageDir: dir, Within: filepath.Dir(dir), Bundle: rec.BundlePath, CRIUConfig: criuConfig(rec, tcpClose)})
 	if log != nil {
 		_ = os.WriteFile(filepath.Join(dir, docker.RestoreLog), log, 0o600)
 	}

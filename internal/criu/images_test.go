@@ -98,7 +98,13 @@ func TestCheckImages(t *testing.T) {
 		change func(map[string][]byte)
 		want   string // empty for sound
 	}{
-		"sound":               {func(map[string][]byte) {}, ""},
+		"sound": {func(map[string][]byte) {}, ""},
+		"zombie with any thread": {func(m map[string][]byte) {
+			one := proto.Uint32(1)
+			m["pstree.img"] = append(m["pstree.img"], frame(t, &pstree.PstreeEntry{Pid: proto.Uint32(3), Ppid: one, Pgid: one, Sid: one, Threads: []uint32{2136119856}}, 0)...)
+			dead := &criu_core.TaskCoreEntry{TaskState: proto.Uint32(6), ExitCode: one, Personality: one, Flags: one, BlkSigset: proto.Uint64(0), Comm: proto.String("z")}
+			m["core-3.img"] = slices.Concat(head("CORE"), frame(t, &criu_core.CoreEntry{Mtype: criu_core.CoreEntry_X86_64.Enum(), Tc: dead}, 0))
+		}, ""},
 		"no inventory":        {func(m map[string][]byte) { delete(m, "inventory.img") }, "inventory.img: missing"},
 		"no tree":             {func(m map[string][]byte) { delete(m, "pstree.img") }, "pstree.img: missing"},
 		"no core of a task":   {func(m map[string][]byte) { delete(m, "core-1.img") }, "core-1.img: missing, task 1 has it"},

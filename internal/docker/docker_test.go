@@ -87,7 +87,7 @@ func TestStage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := stage(src, dst, link); err != nil {
+	if err := stage(RestoreRequest{ImageDir: src, Within: src}, dst, link); err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]bool{} // name: is a link

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"golang.org/x/sys/unix"
 )
 
 // parentLink is CRIU's name for the images that others build on.
@@ -24,6 +25,7 @@ const RestoreLog = "restore.log"
 type RestoreRequest struct {
 	ContainerID string
 	ImageDir    string // as checkpointctl keeps it
+	Within      string // where its parents are, too
 	// Bundle is where the container's OCI bundle was, or empty; CRIU's log
 	// appears where the next one is.
 	Bundle string
@@ -110,7 +112,7 @@ func (c *Client) restoreFrom(ctx context.Context, checkpoints string, req Restor
 			_ = os.Remove(checkpoints)
 		}
 	}()
-	if err := stage(req.ImageDir, dir, place); err != nil {
+	if err := stage(req, dir, place); err != nil {
 		return nil, err
 	}
 	log := catchLog(logDirs(req))
@@ -144,24 +146,31 @@ type placer func(src, dst string) error
 
 // stage fills dir with the images: pages by place, the rest copied. Those of
 // the parent go below it, under the name of CRIU's link to them: Docker copies
-// nothing that lies outside.
-func stage(images, dir string, place placer) error {
-	return stageChain(images, dir, place, maxChain)
+// nothing that lies outside. A link that leads out of req.Within is refused.
+func stage(req RestoreRequest, dir string, place placer) error {
+	within, err := filepath.EvalSymlinks(req.Within)
+	if err != nil {
+		return err
+	}
+	return stageChain(req.ImageDir, within, dir, place, maxChain)
 }
 
 // maxChain ends chains of parents that bite their tail.
 const maxChain = 1000
 
-func stageChain(images, dir string, place placer, depth int) error {
+func stageChain(images, within, dir string, place placer, depth int) error {
 	if depth == 0 {
 		return fmt.Errorf("more than %d parents", maxChain)
 	}
 	if parent, err := filepath.EvalSymlinks(filepath.Join(images, parentLink)); err == nil {
+		if !strings.HasPrefix(parent, within+"/") {
+			return fmt.Errorf("%s of %s leads out of %s", parentLink, images, within)
+		}
 		below := filepath.Join(dir, parentLink)
 		if err := os.Mkdir(below, 0o700); err != nil {
 			return err
 		}
-		if err := stageChain(parent, below, place, depth-1); err != nil {
+		if err := stageChain(parent, within, below, place, depth-1); err != nil {
 			return err
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {
@@ -243,14 +252,19 @@ func catchLog(dirs []string) func() []byte {
 			return nil
 		}
 		defer f.Close()
-		data, _ := io.ReadAll(f)
+		data, _ := io.ReadAll(io.LimitReader(f, maxLog))
 		return data
 	}
 }
 
+// maxLog is more than CRIU writes of any restore.
+const maxLog = 64 << 20
+
 func openLog(dirs []string) *os.File {
 	for _, dir := range dirs {
-		if f, err := os.Open(filepath.Join(dir, "work", RestoreLog)); err == nil {
+		// The directory is one that a record names: it may hold anything.
+		f, err := os.OpenFile(filepath.Join(dir, "work", RestoreLog), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+		if err == nil {
 			return f
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -47,6 +48,9 @@ func (s Store) Path(container, checkpoint string) string {
 // the process.
 func (s Store) Lock(container string) (unlock func(), err error) {
 	if err := CheckName(container); err != nil {
+		return nil, err
+	}
+	if err := s.own(); err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(s.Dir, container)
@@ -118,35 +122,90 @@ func (s Store) Free(container, name string) (string, error) {
 	}
 }
 
-// Get reads one record. It returns ErrNoCheckpoint or ErrDamaged.
+// Get reads one record. It returns ErrNoCheckpoint or ErrDamaged, or what
+// CheckAccess returns.
 func (s Store) Get(container, checkpoint string) (Record, error) {
+	if err := s.CheckAccess(); err != nil {
+		return Record{}, err
+	}
+	return s.get(container, checkpoint)
+}
+
+func (s Store) get(container, checkpoint string) (Record, error) {
 	var r Record
 	if err := errors.Join(CheckName(container), CheckName(checkpoint)); err != nil {
 		return r, err
 	}
-	data, err := os.ReadFile(filepath.Join(s.Path(container, checkpoint), RecordFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return r, fmt.Errorf("%w: %s/%s", ErrNoCheckpoint, container, checkpoint)
+	damaged := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s/%s: %w", ErrDamaged, container, checkpoint, fmt.Errorf(format, args...))
 	}
-	if err != nil {
-		return r, err
+	data, err := s.readRecord(container, checkpoint)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return r, fmt.Errorf("%w: %s/%s", ErrNoCheckpoint, container, checkpoint)
+	case errors.Is(err, os.ErrPermission):
+		return r, accessError(err)
+	case err != nil:
+		return r, damaged("%w", err)
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
-		return r, fmt.Errorf("%w: %s/%s: %s: %w", ErrDamaged, container, checkpoint, RecordFile, err)
+		return r, damaged("%s: %w", RecordFile, err)
 	}
 	// All that follows goes by the names in the record.
 	if r.Name != container || r.Checkpoint != checkpoint {
-		return r, fmt.Errorf("%w: %s/%s: its record is of %q/%q", ErrDamaged, container, checkpoint, r.Name, r.Checkpoint)
+		return r, damaged("its record is of %q/%q", r.Name, r.Checkpoint)
 	}
 	if r.SchemaVersion != SchemaVersion {
-		return r, fmt.Errorf("%w: %s/%s: schema_version %d, want %d", ErrDamaged, container, checkpoint, r.SchemaVersion, SchemaVersion)
+		return r, damaged("schema_version %d, want %d", r.SchemaVersion, SchemaVersion)
+	}
+	if err := r.checkNames(); err != nil {
+		return r, damaged("%w", err)
 	}
 	return r, nil
+}
+
+// maxRecord is more than the record of a hundred thousand threads.
+const maxRecord = 64 << 20
+
+func (s Store) readRecord(container, checkpoint string) ([]byte, error) {
+	root, err := os.OpenRoot(s.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	f, err := openFile(root, filepath.Join(container, checkpoint, RecordFile))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxRecord+1))
+	if err == nil && len(data) > maxRecord {
+		err = fmt.Errorf("%s has more than %d bytes", RecordFile, maxRecord)
+	}
+	return data, err
+}
+
+// checkNames refuses a record whose names could lead out of its checkpoint.
+func (r Record) checkNames() error {
+	if r.Parent != "" && !validName.MatchString(r.Parent) {
+		return fmt.Errorf("parent: bad name %q", r.Parent)
+	}
+	seen := map[string]bool{}
+	for _, f := range r.Files {
+		if !filepath.IsLocal(f.Name) || filepath.Clean(f.Name) != f.Name || f.Name == "." || f.Name == RecordFile || seen[f.Name] {
+			return fmt.Errorf("files: bad name %q", f.Name)
+		}
+		seen[f.Name] = true
+	}
+	return nil
 }
 
 // List returns the records of one container, or of all when it is empty,
 // oldest first, and an error joined from those that cannot be read.
 func (s Store) List(container string) ([]Record, error) {
+	if err := s.CheckAccess(); err != nil {
+		return nil, err
+	}
 	containers := []string{container}
 	if container == "" {
 		containers = s.Containers()
@@ -162,7 +221,7 @@ func (s Store) List(container string) ([]Record, error) {
 	g.SetLimit(runtime.NumCPU())
 	for i, n := range names {
 		g.Go(func() error {
-			read[i], readErrs[i] = s.Get(n[0], n[1])
+			read[i], readErrs[i] = s.get(n[0], n[1])
 			return nil
 		})
 	}
@@ -236,6 +295,9 @@ func (s Store) Log(container, checkpoint, file string) (string, error) {
 			return "", err
 		}
 	}
+	if err := s.CheckAccess(); err != nil {
+		return "", err
+	}
 	var newest os.FileInfo
 	path := ""
 	entries, _ := os.ReadDir(filepath.Join(s.Dir, container))
@@ -245,7 +307,7 @@ func (s Store) Log(container, checkpoint, file string) (string, error) {
 			continue
 		}
 		p := filepath.Join(s.Dir, container, e.Name(), file)
-		if info, err := os.Stat(p); err == nil && (newest == nil || info.ModTime().After(newest.ModTime())) {
+		if info, err := os.Lstat(p); err == nil && info.Mode().IsRegular() && (newest == nil || info.ModTime().After(newest.ModTime())) {
 			newest, path = info, p
 		}
 	}

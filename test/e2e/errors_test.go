@@ -146,13 +146,52 @@ func TestWithoutRoot(t *testing.T) {
 			t.Errorf("exit %d: %s", r.code, r.stderr)
 		}
 	})
+	b.checkpoint()
+	for _, args := range [][]string{
+		{"list"}, {"logs", b.name}, {"inspect", b.name, "checkpoint1"}, {"verify"}, {"rm", b.name, "checkpoint1"}, {"prune", "--keep-last", "1"},
+	} {
+		cmd := exec.Command(binary, append([]string{"--dir", b.store}, args...)...)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+		if r := execute(t, cmd); r.code != 21 || !strings.Contains(r.stderr, "no access to the store") || !strings.Contains(r.stderr, "sudo") {
+			t.Errorf("%v: exit %d: %s", args, r.code, r.stderr)
+		}
+	}
+}
+
+// Who owns the store, a directory above it, or a link to it, could put any
+// images there for root to restore.
+func TestStoreOfAnotherUser(t *testing.T) {
+	t.Parallel()
+	b := counter(t)
+	base := filepath.Join(t.TempDir(), "base")
+	if err := os.MkdirAll(filepath.Join(base, "store"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(filepath.Dir(base), "link")
+	if err := os.Symlink(base, link); err != nil {
+		t.Fatal(err)
+	}
+	for path, dir := range map[string]string{base: filepath.Join(base, "store"), filepath.Join(base, "store"): filepath.Join(base, "store"), link: filepath.Join(link, "store")} {
+		if err := os.Lchown(path, 65534, 65534); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{{"checkpoint", b.name}, {"restore", b.name}, {"list"}} {
+			r := ctl(t, append([]string{"--dir", dir}, args...)...)
+			if r.code != 2 || !strings.Contains(r.stderr, path+" belongs to user 65534") {
+				t.Errorf("%v: exit %d: %s", args, r.code, r.stderr)
+			}
+		}
+		if err := os.Lchown(path, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	b := start(t, baseImage, "/workload", "memory", "32")
 	b.await(8)
-	if err := syscall.Mount("tmpfs", b.store, "tmpfs", 0, "size=8m"); err != nil {
+	if err := syscall.Mount("tmpfs", b.store, "tmpfs", 0, "size=8m,mode=0700"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(b.store, syscall.MNT_DETACH) })

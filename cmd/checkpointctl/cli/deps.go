@@ -129,6 +129,9 @@ func (d *deps) storedName(ctx context.Context, ref string) (string, error) {
 	if metadata.CheckName(ref) != nil {
 		return "", metadata.CheckName(ref)
 	}
+	if err := d.store().CheckAccess(); err != nil {
+		return "", err
+	}
 	if _, err := os.Stat(filepath.Join(d.cfg.Dir, ref)); err == nil {
 		return ref, nil
 	}

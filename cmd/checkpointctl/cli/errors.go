@@ -59,6 +59,10 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return checks.code, ""
 	case !parsed:
 		return exitUsage, "checkpointctl --help"
+	case errors.Is(err, metadata.ErrExposed):
+		return exitUsage, "give it to root and chmod 700 it, or take another --dir"
+	case errors.Is(err, metadata.ErrNoAccess):
+		return exitCRIU, "the checkpoints are root's: run it with sudo"
 	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName):
 		return exitUsage, ""
 	case errors.Is(err, errNotRoot):

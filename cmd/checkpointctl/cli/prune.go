@@ -58,6 +58,9 @@ func runPrune(ctx context.Context, d *deps, refs []string, dryRun bool) error {
 		return fmt.Errorf("%w: prune without a rule would keep nothing: give --keep-last or another", config.ErrInvalid)
 	}
 	store := d.store()
+	if err := store.CheckAccess(); err != nil {
+		return err
+	}
 	containers := store.Containers()
 	if len(refs) > 0 {
 		containers = nil
