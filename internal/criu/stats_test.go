@@ -4,14 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-
-	"github.com/checkpoint-restore/go-criu/v7/stats"
 )
 
 func read(t testing.TB, data []byte) Stats {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, stats.StatsDump), data, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, statsDump), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return readStats(dir)
@@ -45,8 +43,8 @@ func FuzzReadStats(f *testing.F) {
 	}
 	f.Add(data)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if s := read(t, data); s != (Stats{}) && len(data) < stats.PayloadOffset {
-			t.Errorf("%+v of %d bytes", s, len(data))
+		if s := read(t, data); s != (Stats{}) && len(data) < 12 {
+			t.Errorf("%+v of %d bytes, fewer than two magics and a size", s, len(data))
 		}
 	})
 }
