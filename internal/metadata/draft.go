@@ -13,7 +13,11 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-const draftPrefix = ".new-"
+const (
+	draftPrefix = ".new-"
+	keptPrefix  = ".kept-"
+	oldPrefix   = ".old-" // being removed
+)
 
 // InDraft says whether a path that Log returned is of a dump not yet over.
 func InDraft(path string) bool {
@@ -86,7 +90,7 @@ func (d *Draft) Empty() error {
 // Keep moves a draft that cannot be published out of the way of others of its
 // name, and returns where it is.
 func (d *Draft) Keep() string {
-	kept := d.store.hidden(d.container, d.final, fmt.Sprintf(".kept-%d-", time.Now().Unix()))
+	kept := d.store.hidden(d.container, d.final, fmt.Sprintf("%s%d-", keptPrefix, time.Now().Unix()))
 	if os.Rename(d.Dir, kept) != nil {
 		return d.Dir
 	}

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gofrs/flock"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -42,50 +41,6 @@ type Store struct{ Dir string }
 // Path is where a checkpoint is or would be.
 func (s Store) Path(container, checkpoint string) string {
 	return filepath.Join(s.Dir, container, checkpoint)
-}
-
-// Lock takes the container's lock, or returns ErrLocked. The lock ends with
-// the process.
-func (s Store) Lock(container string) (unlock func(), err error) {
-	if err := CheckName(container); err != nil {
-		return nil, err
-	}
-	if err := s.own(); err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(s.Dir, container)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	l := flock.New(filepath.Join(dir, lockFile), flock.SetPermissions(0o600))
-	ok, err := l.TryLock()
-	if err != nil {
-		return nil, err
-	}
-	if !ok {
-		return nil, fmt.Errorf("%w: %s", ErrLocked, container)
-	}
-	return func() {
-		_ = l.Unlock()
-		s.tidy(container)
-	}, nil
-}
-
-const (
-	lockFile  = ".lock"
-	trackFile = ".track"
-)
-
-// tidy removes a container's directory when no checkpoint is in it.
-func (s Store) tidy(container string) {
-	dir := filepath.Join(s.Dir, container)
-	list, err := os.ReadDir(dir)
-	if err != nil || slices.ContainsFunc(list, func(e os.DirEntry) bool { return e.Name() != lockFile && e.Name() != trackFile }) {
-		return
-	}
-	_ = os.Remove(filepath.Join(dir, trackFile))
-	_ = os.Remove(filepath.Join(dir, lockFile))
-	_ = os.Remove(dir)
 }
 
 // Track notes that memory changes of the container are tracked from now on for
@@ -344,7 +299,7 @@ func (s Store) Remove(container string, checkpoints ...string) error {
 // remove lets a checkpoint vanish at once, by a rename, and its files after
 // that.
 func (s Store) remove(container, checkpoint string) error {
-	gone := s.hidden(container, checkpoint, ".old-")
+	gone := s.hidden(container, checkpoint, oldPrefix)
 	_ = os.RemoveAll(gone)
 	err := os.Rename(s.Path(container, checkpoint), gone)
 	if errors.Is(err, os.ErrNotExist) {

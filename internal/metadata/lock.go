@@ -1,0 +1,87 @@
+package metadata
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	lockFile  = ".lock"
+	trackFile = ".track"
+	// PausedFile holds the ID of a container that was paused for a checkpoint,
+	// and is removed when it runs again.
+	PausedFile = ".paused"
+)
+
+// Lock takes the container's lock, or returns ErrLocked. The lock ends with
+// the process and with the CRIU that it started, which inherits it: one that
+// outlives a killed run is still at work on the container.
+func (s Store) Lock(container string) (unlock func(), err error) {
+	if err := CheckName(container); err != nil {
+		return nil, err
+	}
+	if err := s.own(); err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(s.Dir, container)
+	for {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, err
+		}
+		f, err := lock(filepath.Join(dir, lockFile))
+		switch {
+		case errors.Is(err, unix.EWOULDBLOCK):
+			return nil, fmt.Errorf("%w: %s", ErrLocked, container)
+		case errors.Is(err, os.ErrNotExist):
+			continue // tidied away by who had it before
+		case err != nil:
+			return nil, err
+		}
+		return func() {
+			s.tidy(container)
+			_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // whoever inherited it
+			_ = f.Close()
+		}, nil
+	}
+}
+
+// lock opens and locks the file that has this path. It is not closed on exec.
+func lock(path string) (*os.File, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CREAT|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	f := os.NewFile(uintptr(fd), path)
+	var opened, there fs.FileInfo
+	if err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err == nil {
+		if opened, err = f.Stat(); err == nil {
+			there, err = os.Stat(path)
+		}
+	}
+	if err == nil && !os.SameFile(opened, there) {
+		err = os.ErrNotExist
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// tidy removes a container's directory when no checkpoint is in it. The lock
+// is held.
+func (s Store) tidy(container string) {
+	dir := filepath.Join(s.Dir, container)
+	list, err := os.ReadDir(dir)
+	if err != nil || slices.ContainsFunc(list, func(e os.DirEntry) bool { return e.Name() != lockFile && e.Name() != trackFile }) {
+		return
+	}
+	_ = os.Remove(filepath.Join(dir, trackFile))
+	_ = os.Remove(filepath.Join(dir, lockFile))
+	_ = os.Remove(dir)
+}
