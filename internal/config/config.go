@@ -42,10 +42,11 @@ type Docker struct {
 
 // CRIU is how the binary is found and run.
 type CRIU struct {
-	Path     string        `mapstructure:"path"`
-	Config   string        `mapstructure:"config"`
-	LogLevel int           `mapstructure:"log_level"`
-	Timeout  time.Duration `mapstructure:"timeout"`
+	Path        string        `mapstructure:"path"`
+	Config      string        `mapstructure:"config"`
+	LogLevel    int           `mapstructure:"log_level"`
+	Timeout     time.Duration `mapstructure:"timeout"`
+	HangTimeout time.Duration `mapstructure:"hang_timeout"`
 }
 
 // Checkpoint are the options of a dump, named as CRIU's flags.
@@ -100,7 +101,7 @@ func Defaults() map[string]any {
 	return map[string]any{
 		"dir": "/var/lib/checkpointctl", "log_level": "warning",
 		"docker.host": "", "docker.timeout": "30s",
-		"criu.path": "criu", "criu.config": "", "criu.log_level": 4, "criu.timeout": "0s",
+		"criu.path": "criu", "criu.config": "", "criu.log_level": 4, "criu.timeout": "0s", "criu.hang_timeout": "2m",
 		"checkpoint.leave_running": true, "checkpoint.tcp_established": true, "checkpoint.file_locks": true,
 		"checkpoint.shell_job": false, "checkpoint.ext_unix_sk": false, "checkpoint.link_remap": false,
 		"checkpoint.ghost_limit": "1MiB", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "auto",
@@ -225,6 +226,9 @@ func (c Config) Validate() error {
 	}
 	if c.CRIU.LogLevel < 0 || c.CRIU.LogLevel > 4 {
 		errs = append(errs, fmt.Errorf("%w: criu.log_level: %d is not 0 to 4", ErrInvalid, c.CRIU.LogLevel))
+	}
+	if c.CRIU.HangTimeout < 0 {
+		errs = append(errs, fmt.Errorf("%w: criu.hang_timeout: must not be below 0", ErrInvalid))
 	}
 	if c.Docker.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("%w: docker.timeout: must be above 0", ErrInvalid))

@@ -4,13 +4,16 @@ package criu
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
 
 	gocriu "github.com/checkpoint-restore/go-criu/v7"
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
@@ -59,7 +62,7 @@ type DumpError struct {
 // tends to name a harmless one.
 func (e *DumpError) Error() string {
 	cause := e.Err.Error()
-	if x, err := FirstError(strings.NewReader(e.Log)); err == nil && len(x.Lines) > 0 {
+	if x, err := FirstError(strings.NewReader(e.Log)); err == nil && len(x.Lines) > 0 && !errors.Is(e.Err, ErrHung) {
 		last := x.Lines[len(x.Lines)-1]
 		cause = last[strings.Index(last, "Error ("):]
 	}
@@ -70,6 +73,8 @@ func (e *DumpError) Unwrap() error { return e.Err }
 // Dumper dumps through one CRIU binary.
 type Dumper struct {
 	Path string // of the binary, or its name on the PATH
+	// HangTimeout ends a CRIU that writes nothing for so long; 0 is never.
+	HangTimeout time.Duration
 	// Libexec, if set, is a directory of programs that CRIU runs in place of
 	// those on the PATH: tar.
 	Libexec string
@@ -107,7 +112,7 @@ func (d *Dumper) Dump(ctx context.Context, req Request) (Result, error) {
 	if err := w.run(ctx, req, to, w.Dump, req.PostDump); err != nil {
 		return Result{}, err
 	}
-	res.Stats = readStats(req.ImageDir)
+	res.Stats = ReadStats(req.ImageDir)
 	return res, nil
 }
 
@@ -124,10 +129,13 @@ func (d *Dumper) PreDump(ctx context.Context, req Request) (Result, error) {
 
 // worker is one running `criu swrk`: it takes any number of pre-dumps, then a
 // dump.
-type worker struct{ *gocriu.Criu }
+type worker struct {
+	*gocriu.Criu
+	dog *watchdog
+}
 
 func (d *Dumper) start(ctx context.Context) (worker, error) {
-	w := worker{gocriu.MakeCriu()}
+	w := worker{gocriu.MakeCriu(), &watchdog{limit: d.HangTimeout}}
 	w.SetCriuPath(d.Path)
 	if err := ctx.Err(); err != nil {
 		return w, err
@@ -147,8 +155,14 @@ func (w worker) run(ctx context.Context, req Request, to images, do func(*rpc.Cr
 	defer closeDir()
 	// CRIU resumes the tasks when it is told to stop by a failed notification,
 	// never by a kill: a killed CRIU can leave its parasite in a task.
-	n := &notify{ctx: ctx, postDump: postDump}
-	if err := do(opts, n); err != nil {
+	n := &notify{ctx: ctx, postDump: postDump, busy: &w.dog.paused}
+	stop := w.dog.watch(to.dir)
+	err = do(opts, n)
+	stop()
+	if hung := w.dog.err(); hung != nil {
+		err = hung
+	}
+	if err != nil {
 		if n.err == nil {
 			n.err = ctx.Err() // CRIU's own helpers die of Ctrl-C
 		}
@@ -185,7 +199,10 @@ func (d *Dumper) shielded(w worker) error {
 		return err
 	}
 	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil) }()
-	return w.Prepare()
+	child := newChild()
+	err := w.Prepare()
+	w.dog.pid = child()
+	return err
 }
 
 // notify lets an interrupt end a dump while CRIU can still undo it.
@@ -193,6 +210,7 @@ type notify struct {
 	gocriu.NoNotify
 	ctx      context.Context
 	postDump func() error
+	busy     *atomic.Bool
 	err      error // what a notification failed with
 }
 
@@ -201,6 +219,8 @@ func (n *notify) NetworkLock() error { return n.interrupted() }
 
 func (n *notify) PostDump() error {
 	if n.interrupted() == nil && n.postDump != nil {
+		n.busy.Store(true)
+		defer n.busy.Store(false)
 		n.err = n.postDump()
 	}
 	return n.err

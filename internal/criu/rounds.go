@@ -76,7 +76,7 @@ func (w worker) round(ctx context.Context, req Request, number int) (Round, erro
 	if err := w.run(ctx, req, to, w.Criu.PreDump, nil); err != nil {
 		return Round{}, err
 	}
-	r := Round{Number: number, Took: time.Since(began), Stats: readStats(to.dir)}
+	r := Round{Number: number, Took: time.Since(began), Stats: ReadStats(to.dir)}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(to.dir, &fs); err != nil {
 		return Round{}, err

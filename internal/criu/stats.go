@@ -34,9 +34,10 @@ func (s Stats) Fixed() time.Duration {
 // statsDump is CRIU's name for the file.
 const statsDump = "stats-dump"
 
-// readStats returns zeros when there are no figures to read: the images are
-// whole without them, and may be all that is left of the container.
-func readStats(dir string) Stats {
+// ReadStats returns CRIU's figures of a dump into dir, or zeros when there are
+// none to read: the images are whole without them, and may be all that is left
+// of the container.
+func ReadStats(dir string) Stats {
 	var d *stats.DumpStatsEntry
 	err := decode(filepath.Join(dir, statsDump), func(m proto.Message) error {
 		if e, ok := m.(*stats.StatsEntry); ok {

@@ -25,6 +25,7 @@ import (
 //	no-stats  its stats-dump is cut short
 //	connects  a connection is made after the container was inspected
 //	dies      it exits in the middle of a dump
+//	hangs     it stops there, for ever
 //
 // FAKE_ROUNDS are the figures of its pre-dumps: pages written, pages skipped
 // and microseconds to write them, as in 1000/0/500,20/980/10. Rounds beyond
@@ -181,6 +182,9 @@ func (w *worker) dump(req *rpc.CriuReq) error {
 		if script == "post-dump" {
 			if w.is("dies") {
 				return fmt.Errorf("dies")
+			}
+			if w.is("hangs") {
+				select {}
 			}
 			if err := writeImages(write, opts); err != nil {
 				return err

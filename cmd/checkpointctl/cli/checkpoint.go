@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -75,13 +76,14 @@ func (d *deps) dumpFlags(f *pflag.FlagSet) {
 	f.String("criu-config", "", "CRIU configuration `file`")
 	f.Int("criu-log-level", 4, "verbosity of dump.log, 0 to 4")
 	f.Duration("criu-timeout", 0, "CRIU's limit for freezing the tasks (default CRIU's, 10s)")
+	f.Duration("criu-hang-timeout", 2*time.Minute, "end a CRIU that writes nothing for so long; 0 is never")
 	d.bind(f, map[string]string{
 		"checkpoint.tcp_established": "tcp-established",
 		"checkpoint.file_locks":      "file-locks", "checkpoint.shell_job": "shell-job",
 		"checkpoint.ext_unix_sk": "ext-unix-sk", "checkpoint.link_remap": "link-remap",
 		"checkpoint.ghost_limit": "ghost-limit", "checkpoint.manage_cgroups_mode": "manage-cgroups-mode",
 		"checkpoint.network_lock": "network-lock", "criu.config": "criu-config",
-		"criu.log_level": "criu-log-level", "criu.timeout": "criu-timeout",
+		"criu.log_level": "criu-log-level", "criu.timeout": "criu-timeout", "criu.hang_timeout": "criu-hang-timeout",
 	})
 }
 

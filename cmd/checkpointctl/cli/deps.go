@@ -88,7 +88,7 @@ func (d *deps) container(ctx context.Context, ref string) (*docker.Client, docke
 func (d *deps) store() metadata.Store { return metadata.Store{Dir: d.cfg.Dir} }
 
 func (d *deps) dumper() *criu.Dumper {
-	return &criu.Dumper{Path: d.cfg.CRIU.Path, Libexec: libexec()}
+	return &criu.Dumper{Path: d.cfg.CRIU.Path, HangTimeout: d.cfg.CRIU.HangTimeout, Libexec: libexec()}
 }
 
 // libexec is where the stand-in for tar is installed, by where this program is;

@@ -91,6 +91,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitCRIU, "checkpointctl check tells what is missing"
 	case errors.Is(err, metadata.ErrDamaged):
 		return exitDamaged, "another checkpoint of the container may be whole: checkpointctl list"
+	case errors.Is(err, criu.ErrHung):
+		return exitDump, "is the store's filesystem reachable? a longer --criu-hang-timeout waits longer"
 	case errors.As(err, &dump):
 		return exitDump, ""
 	case errors.As(err, &restore):
