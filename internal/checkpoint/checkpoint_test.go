@@ -62,6 +62,8 @@ func (f fakeEngine) Inspect(context.Context, string) (docker.Container, error) {
 	return c, nil
 }
 
+func (fakeEngine) Residue(context.Context, string) ([]docker.Leftover, error) { return nil, nil }
+
 func (fakeEngine) Daemon(context.Context) (docker.Daemon, error) {
 	return docker.Daemon{}, docker.ErrUnreachable
 }

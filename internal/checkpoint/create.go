@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
@@ -24,6 +25,7 @@ type dumper interface {
 type engine interface {
 	Inspect(context.Context, string) (docker.Container, error)
 	Daemon(context.Context) (docker.Daemon, error)
+	Residue(context.Context, string) ([]docker.Leftover, error)
 }
 
 // Creator makes checkpoints.
@@ -33,6 +35,8 @@ type Creator struct {
 	Store   metadata.Store
 	Policy  mounts.Policy
 	Version string // of this program, for the record
+	// Mended, if set, hears of what a killed run left of the container.
+	Mended func(Leftover)
 }
 
 // Request is one checkpoint to make.
@@ -67,6 +71,9 @@ func (m *Creator) Create(ctx context.Context, req Request) (metadata.Record, err
 		return none, err
 	}
 	defer unlock()
+	if err := m.mend(ctx, c); err != nil {
+		return none, err
+	}
 	j, err := m.begin(req)
 	if err != nil {
 		return none, err
@@ -137,8 +144,9 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 		if req.Options.LeaveRunning {
 			return nil
 		}
-		// The last moment at which CRIU can still resume the container.
-		return j.draft.Sync()
+		// The last moment at which CRIU can still resume the container. From
+		// here on these images may be all there is of it.
+		return j.draft.Complete(m.record(req, j, plan, docker.Daemon{}))
 	}
 	return m.Dumper.Dump(ctx, r)
 }
@@ -157,7 +165,9 @@ func (m *Creator) stillRuns(c docker.Container) func(context.Context) error {
 
 // stateAfter adds to the error of a dump how the container is now.
 func (m *Creator) stateAfter(ctx context.Context, c docker.Container, err error) error {
-	now, inspectErr := m.Docker.Inspect(context.WithoutCancel(ctx), c.ID)
+	ctx = context.WithoutCancel(ctx)
+	err = m.heal(ctx, c, err)
+	now, inspectErr := m.Docker.Inspect(ctx, c.ID)
 	switch {
 	case inspectErr != nil:
 		return fmt.Errorf("%w; the container's state is unknown: %w", err, inspectErr)
@@ -166,6 +176,37 @@ func (m *Creator) stateAfter(ctx context.Context, c docker.Container, err error)
 	default:
 		return fmt.Errorf("%w; the container is %s", err, now.State)
 	}
+}
+
+// heal undoes what a CRIU that was killed left in the container.
+func (m *Creator) heal(ctx context.Context, c docker.Container, err error) error {
+	found, findErr := m.Docker.Residue(ctx, c.ID)
+	if undoErr := errors.Join(findErr, undoAll(ctx, residue(c.Name, found))); undoErr != nil && !errors.Is(undoErr, docker.ErrNoSuchContainer) {
+		return fmt.Errorf("%w; checkpointctl repair is needed: %w", err, undoErr)
+	}
+	for _, l := range found {
+		err = fmt.Errorf("%w; CRIU's %s is undone", err, l.What)
+	}
+	return err
+}
+
+// mend undoes what a killed run left of the container, if it left something.
+func (m *Creator) mend(ctx context.Context, c docker.Container) error {
+	list := inStore(m.Store, c.Name)
+	if !slices.ContainsFunc(list, func(l Leftover) bool { return l.Action != Leave }) {
+		return nil
+	}
+	found, err := m.Docker.Residue(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	list = append(residue(c.Name, found), list...)
+	for _, l := range list {
+		if m.Mended != nil && l.Action != Leave {
+			m.Mended(l)
+		}
+	}
+	return undoAll(ctx, list)
 }
 
 // preDump is the record of rounds.

@@ -132,6 +132,13 @@ func (c *Client) Names(ctx context.Context) ([]string, error) {
 	return names, nil
 }
 
+// Unpause lets a paused container run.
+func (c *Client) Unpause(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return translate(id, c.api.ContainerUnpause(ctx, id))
+}
+
 // RestoreBroken says whether a Docker version cannot start a checkpoint of a
 // container with a network namespace of its own: it sets the namespace up by
 // the pid of a task that is not there yet (https://github.com/moby/moby/issues/50750).

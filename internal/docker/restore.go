@@ -8,12 +8,17 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 )
+
+// stagePrefix begins the name of what a restore puts into Docker's directory.
+const stagePrefix = "checkpointctl-"
 
 // parentLink is CRIU's name for the images that others build on.
 const parentLink = "parent"
@@ -95,18 +100,25 @@ func pagesUnreachable(log []byte) bool {
 }
 
 func (c *Client) restoreFrom(ctx context.Context, checkpoints string, req RestoreRequest, place placer) ([]byte, error) {
-	name := "checkpointctl-" + strings.ToLower(rand.Text()[:12])
+	name := stagePrefix + strings.ToLower(rand.Text()[:12])
 	dir := filepath.Join(checkpoints, name)
 	_, statErr := os.Stat(checkpoints)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	// Travels along with the images, and tells whose containerd's copy is.
-	if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+	// Travels along with the images, and tells whose containerd's copy is. Its
+	// lock says that this directory is in use.
+	marker := filepath.Join(dir, name)
+	if err := os.WriteFile(marker, []byte(dir), 0o600); err != nil {
+		return nil, err
+	}
+	used := flock.New(marker)
+	if err := used.Lock(); err != nil {
 		return nil, err
 	}
 	defer func() {
 		_ = os.RemoveAll(dir)
+		_ = used.Unlock()
 		removeLeaked(name)
 		if errors.Is(statErr, os.ErrNotExist) {
 			_ = os.Remove(checkpoints)
@@ -133,12 +145,20 @@ func (c *Client) restoreFrom(ctx context.Context, checkpoints string, req Restor
 // marker file: it leaves one behind in every restore, readable for nobody but
 // root, yet for ever (https://github.com/containerd/containerd/issues/10166).
 func removeLeaked(marker string) {
-	for _, tmp := range [...]string{"/tmp", os.TempDir(), "/run/user/0", os.Getenv("XDG_RUNTIME_DIR")} {
-		found, _ := filepath.Glob(filepath.Join(tmp, "ctrd-checkpoint*", marker))
-		for _, f := range found {
-			_ = os.RemoveAll(filepath.Dir(f))
-		}
+	for _, f := range leaked(marker) {
+		_ = os.RemoveAll(filepath.Dir(f))
 	}
+}
+
+// leaked lists the marker files, named by a pattern, in containerd's copies.
+func leaked(marker string) []string {
+	var found []string
+	for _, tmp := range [...]string{"/tmp", os.TempDir(), "/run/user/0", os.Getenv("XDG_RUNTIME_DIR")} {
+		list, _ := filepath.Glob(filepath.Join(tmp, "ctrd-checkpoint*", marker))
+		found = append(found, list...)
+	}
+	slices.Sort(found)
+	return slices.Compact(found)
 }
 
 // A placer makes the file or a stand-in for it.

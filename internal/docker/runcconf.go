@@ -13,7 +13,10 @@ import (
 
 // runc hands this file to CRIU, which prefers it to what runc says:
 // https://github.com/opencontainers/runc/blob/main/docs/checkpoint-restore.md
-const runcConf = "/etc/criu/runc.conf"
+const (
+	runcConf     = "/etc/criu/runc.conf"
+	runcConfLock = "/run/checkpointctl-runc.conf.lock"
+)
 
 const (
 	confBegin = "# checkpointctl: begin, removed after the restore\n"
@@ -29,37 +32,48 @@ func withRuncConf(lines []string, f func() error) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	l := flock.New("/run/checkpointctl-runc.conf.lock")
+	l := flock.New(runcConfLock)
 	if err := l.Lock(); err != nil {
 		return err
 	}
 	defer func() { _ = l.Unlock() }()
-	old, err := os.ReadFile(runcConf)
-	absent := errors.Is(err, os.ErrNotExist)
-	if err != nil && !absent {
+	clean, absent, err := cleanConf()
+	if err != nil {
 		return err
-	}
-	clean := stripBlock(string(old))
-	if clean == "" && len(old) > 0 {
-		absent = true // made by one that was killed
 	}
 	block := confBegin + strings.Join(lines, "\n") + "\n" + confEnd
 	if err := atomic.WriteFile(runcConf, strings.NewReader(joinLines(clean, block))); err != nil {
 		return err
 	}
 	runErr := f()
-	if absent {
-		err = os.Remove(runcConf)
-		if errors.Is(dirErr, os.ErrNotExist) {
-			_ = os.Remove(dir)
-		}
-	} else {
-		err = atomic.WriteFile(runcConf, strings.NewReader(clean))
-	}
-	if err != nil {
+	if err = putConf(clean, absent); err != nil {
 		err = fmt.Errorf("putting back %s: %w", runcConf, err)
 	}
+	if absent && errors.Is(dirErr, os.ErrNotExist) {
+		_ = os.Remove(dir)
+	}
 	return errors.Join(runErr, err)
+}
+
+// cleanConf is the file without our block, and whether there would be none.
+func cleanConf() (clean string, absent bool, err error) {
+	old, err := os.ReadFile(runcConf)
+	if errors.Is(err, os.ErrNotExist) {
+		return "", true, nil
+	}
+	clean = stripBlock(string(old))
+	// Nothing but our block: made by one that was killed.
+	return clean, clean == "" && len(old) > 0, err
+}
+
+func putConf(clean string, absent bool) error {
+	if absent {
+		if err := os.Remove(runcConf); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	return atomic.WriteFile(runcConf, strings.NewReader(clean))
 }
 
 // joinLines appends block on a line of its own.

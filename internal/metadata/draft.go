@@ -45,11 +45,7 @@ func (s Store) hidden(container, checkpoint, prefix string) string {
 // Publish writes the record, syncs everything and makes the checkpoint appear
 // by one rename.
 func (d *Draft) Publish(r Record) error {
-	data, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(d.Dir, RecordFile), append(data, '\n'), 0o600); err != nil {
+	if err := d.writeRecord(r); err != nil {
 		return err
 	}
 	if err := d.Sync(); err != nil {
@@ -60,6 +56,31 @@ func (d *Draft) Publish(r Record) error {
 	}
 	_ = os.RemoveAll(d.store.hidden(d.container, d.final, ".failed-"))
 	return syncPath(filepath.Join(d.store.Dir, d.container))
+}
+
+// Complete writes the images through to the disk, and then a record beside
+// them: what a killed run leaves is whole, and Adopt can publish it.
+func (d *Draft) Complete(r Record) error {
+	if err := d.Sync(); err != nil {
+		return err
+	}
+	if err := d.writeRecord(r); err != nil {
+		return err
+	}
+	return errors.Join(syncPath(filepath.Join(d.Dir, RecordFile)), syncPath(d.Dir))
+}
+
+// writeRecord replaces a record that may be the only one in one step.
+func (d *Draft) writeRecord(r Record) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(d.Dir, RecordFile)
+	if err := os.WriteFile(path+".new", append(data, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
 }
 
 // Sync writes the draft through to the disk. CRIU makes its images readable

@@ -225,6 +225,12 @@ func (d *daemon) handler() http.Handler {
 		d.answer(w, d.inspect(b))
 	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.restore)
+	mux.HandleFunc("POST /{v}/containers/{ref}/unpause", func(w http.ResponseWriter, r *http.Request) {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.find(r.PathValue("ref")).state = ""
+		w.WriteHeader(http.StatusNoContent)
+	})
 	return mux
 }
 

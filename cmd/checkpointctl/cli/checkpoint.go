@@ -102,7 +102,7 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err != nil {
 		return err
 	}
-	creator := &checkpoint.Creator{Dumper: dumper, Docker: client, Store: d.store(), Policy: d.policy(), Version: Version}
+	creator := &checkpoint.Creator{Dumper: dumper, Docker: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended}
 	show := &rounds{out: d.progress()}
 	r, err := creator.Create(ctx, checkpoint.Request{
 		Container: c, Name: o.name, Options: dumpOptions(d.cfg.Config), Parent: o.parent,

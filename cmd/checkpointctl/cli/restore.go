@@ -47,6 +47,9 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 	if err != nil {
 		return err
 	}
+	if err := d.mend(ctx, client, c); err != nil {
+		return err
+	}
 	rec, err := d.store().Find(c.Name, name)
 	if err != nil {
 		return err

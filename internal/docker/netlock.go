@@ -1,0 +1,98 @@
+package docker
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// criuMark is on CRIU's own packets, which its lock lets through (SOCCR_MARK).
+const criuMark = "--mark 0xc114"
+
+// networkLock returns what `iptables -S`, `ip6tables -S` and `nft list tables`
+// show of CRIU's lock in the network namespace of a process, as commands that
+// make it: a chain CRIU with jumps to it, a rule for each connection where the
+// namespace is the host's, or a table CRIU-ID (criu/net.c, criu/netfilter.c).
+// Tools that are not there made no lock, but for nft, which CRIU does without.
+func networkLock(pid int) (map[string][]string, error) {
+	found := map[string][]string{}
+	err := inNetNS(pid, func() {
+		for _, tool := range [...]string{"iptables", "ip6tables"} {
+			out, _ := exec.Command(tool, "-w", "-S").Output()
+			for line := range strings.Lines(string(out)) {
+				if f := strings.Fields(line); len(f) > 1 && (f[1] == "CRIU" || strings.Contains(line, "-j CRIU") ||
+					strings.Contains(line, "! "+criuMark) && strings.Contains(line, "-j DROP")) {
+					found[tool] = append(found[tool], strings.TrimSpace(line))
+				}
+			}
+		}
+		out, _ := exec.Command("nft", "list", "tables").Output()
+		for line := range strings.Lines(string(out)) {
+			if strings.HasPrefix(line, "table inet CRIU-") {
+				found["nft"] = append(found["nft"], strings.TrimSpace(line))
+			}
+		}
+	})
+	return found, err
+}
+
+// unlockNetwork takes back what networkLock found.
+func unlockNetwork(pid int, found map[string][]string) error {
+	var errs []error
+	run := func(input, name string, args ...string) {
+		cmd := exec.Command(name, args...)
+		cmd.Stdin = strings.NewReader(input)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(out)))
+		}
+	}
+	err := inNetNS(pid, func() {
+		for tool, lines := range found {
+			if tool == "nft" {
+				for _, table := range lines {
+					run("", tool, append([]string{"delete"}, strings.Fields(table)...)...)
+				}
+				continue
+			}
+			// The chain goes in a second step: with the nft backend it counts
+			// as used until the first is done.
+			rules, chain := "*filter\n", "*filter\n"
+			for _, line := range lines {
+				if rest, ok := strings.CutPrefix(line, "-A "); ok {
+					rules += "-D " + rest + "\n"
+				} else if rest, ok := strings.CutPrefix(line, "-N "); ok {
+					chain += "-X " + rest + "\n"
+				}
+			}
+			run(rules+"COMMIT\n", tool+"-restore", "-w", "--noflush")
+			run(chain+"COMMIT\n", tool+"-restore", "-w", "--noflush")
+		}
+	})
+	return errors.Join(append(errs, err)...)
+}
+
+// inNetNS runs f on a thread in the network namespace of a process. Commands
+// that f starts are born there. The thread ends with it.
+func inNetNS(pid int, f func()) error {
+	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: Go ends such a thread
+		err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
+		if err == nil {
+			f()
+		}
+		done <- err
+	}()
+	return <-done
+}

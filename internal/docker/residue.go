@@ -1,0 +1,160 @@
+package docker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Residue lists what a CRIU that was killed left in a running container: its
+// network lock, TCP sockets in repair mode, a frozen cgroup. While any CRIU is
+// at work there, it is that one's, and nothing is listed.
+func (c *Client) Residue(ctx context.Context, id string) ([]Leftover, error) {
+	now, err := c.Inspect(ctx, id)
+	if err != nil || now.State != "running" || now.PID == 0 {
+		return nil, err
+	}
+	if !quiet(ctx, now) {
+		return nil, nil
+	}
+	var list []Leftover
+	rules, err := networkLock(now.PID)
+	if len(rules) > 0 {
+		list = append(list, Leftover{What: "network lock", Undo: func(context.Context) error { return unlockNetwork(now.PID, rules) }})
+	}
+	if socks := inRepair(now.tasks()); len(socks) > 0 {
+		list = append(list, Leftover{What: "TCP sockets in repair mode", Undo: func(context.Context) error { return endRepair(socks) }})
+	}
+	if file, state := now.frozen(); file != "" {
+		list = append(list, Leftover{What: "frozen cgroup", Path: file, Undo: func(ctx context.Context) error {
+			// docker pause freezes too.
+			if again, err := c.Inspect(ctx, id); err != nil || again.State != "running" {
+				return err
+			}
+			return os.WriteFile(file, []byte(state), 0)
+		}})
+	}
+	return list, err
+}
+
+// quiet waits until no task in the container's pid or network namespace is
+// traced, and no iptables runs there for a CRIU that is gone. False if that
+// takes too long.
+func quiet(ctx context.Context, c Container) bool {
+	for range 100 {
+		if !slices.ContainsFunc(c.tasks(), traced) && !helped(c.PID) {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return false
+}
+
+// tasks are the pids in the container's pid namespace.
+func (c Container) tasks() []int {
+	return sharing(c.PID, "pid")
+}
+
+// sharing lists the processes that have a namespace in common with one.
+func sharing(pid int, kind string) []int {
+	want, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+	if err != nil {
+		return nil
+	}
+	var pids []int
+	found, _ := filepath.Glob("/proc/[0-9]*/ns/" + kind)
+	for _, path := range found {
+		if link, err := os.Readlink(path); err == nil && link == want {
+			n, _ := strconv.Atoi(strings.Split(path, "/")[2])
+			pids = append(pids, n)
+		}
+	}
+	return pids
+}
+
+func traced(pid int) bool {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(data)) {
+		if by, ok := strings.CutPrefix(line, "TracerPid:"); ok {
+			return strings.TrimSpace(by) != "0"
+		}
+	}
+	return false
+}
+
+// helped says whether a task in the container's network namespace is traced,
+// or changes its rules.
+func helped(pid int) bool {
+	return slices.ContainsFunc(sharing(pid, "net"), func(p int) bool {
+		comm, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p))
+		return strings.Contains(string(comm), "tables") || traced(p)
+	})
+}
+
+// frozen returns the file that thaws the container's cgroup, and what to write
+// there; an empty file if it is not frozen.
+func (c Container) frozen() (file, thaw string) {
+	v1 := filepath.Join("/sys/fs/cgroup/freezer", c.CgroupPath(), "freezer.state")
+	v2 := filepath.Join("/sys/fs/cgroup", c.CgroupPath(), "cgroup.freeze")
+	if data, err := os.ReadFile(v1); err == nil && strings.TrimSpace(string(data)) != "THAWED" {
+		return v1, "THAWED"
+	}
+	if data, err := os.ReadFile(v2); err == nil && strings.TrimSpace(string(data)) != "0" {
+		return v2, "0"
+	}
+	return "", ""
+}
+
+// inRepair opens the TCP sockets of the tasks that CRIU switched to repair
+// mode, in which the kernel neither sends nor takes packets. It needs Linux 5.6.
+func inRepair(pids []int) []*os.File {
+	var socks []*os.File
+	seen := map[string]bool{}
+	for _, pid := range pids {
+		fd, err := unix.PidfdOpen(pid, 0)
+		if err != nil {
+			continue
+		}
+		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+		for _, link := range links {
+			target, err := os.Readlink(link)
+			if err != nil || !strings.HasPrefix(target, "socket:") || seen[target] {
+				continue
+			}
+			seen[target] = true
+			n, _ := strconv.Atoi(filepath.Base(link))
+			sock, err := unix.PidfdGetfd(fd, n, 0)
+			if err != nil {
+				continue
+			}
+			f := os.NewFile(uintptr(sock), target)
+			if on, err := unix.GetsockoptInt(sock, unix.IPPROTO_TCP, unix.TCP_REPAIR); err == nil && on == 1 {
+				socks = append(socks, f)
+			} else {
+				_ = f.Close()
+			}
+		}
+		_ = unix.Close(fd)
+	}
+	return socks
+}
+
+func endRepair(socks []*os.File) error {
+	var errs []error
+	for _, f := range socks {
+		errs = append(errs, unix.SetsockoptInt(int(f.Fd()), unix.IPPROTO_TCP, unix.TCP_REPAIR, unix.TCP_REPAIR_OFF), f.Close())
+	}
+	return errors.Join(errs...)
+}
