@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/checkpointctl/checkpointctl/test/images"
 )
 
 // prefix begins the name of everything the suite makes in Docker.
@@ -90,10 +92,10 @@ func prepare(tmp string) (err error) {
 		baseImage, appsImage = names[0], names[1]
 		return nil
 	}
-	if baseImage, err = buildBase(tmp); err != nil {
+	if baseImage, err = images.Base(".", tmp); err != nil {
 		return fmt.Errorf("base image: %w", err)
 	}
-	if appsImage, err = buildApps(tmp); err != nil {
+	if appsImage, err = images.Apps(".", tmp); err != nil {
 		return fmt.Errorf("apps image: %w", err)
 	}
 	return nil

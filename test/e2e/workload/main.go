@@ -22,7 +22,7 @@ func main() {
 	log.SetFlags(0)
 	args := os.Args[1:]
 	if len(args) == 0 {
-		log.Fatal("usage: workload server | client ADDRESS | lock FILE | trylock FILE | memory MIB | dirty MIB HOT-MIB")
+		log.Fatal("usage: workload server | client ADDRESS | lock FILE | trylock FILE | memory MIB | dirty MIB HOT-MIB | tick KEY=VALUE...")
 	}
 	switch args[0] {
 	case "server":
@@ -37,6 +37,8 @@ func main() {
 		hold(args[1])
 	case "dirty":
 		dirty(number(args[1])<<20, number(args[2])<<20)
+	case "tick":
+		tick(args[1:])
 	default:
 		log.Fatalf("unknown mode %q", args[0])
 	}

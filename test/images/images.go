@@ -1,6 +1,6 @@
-//go:build e2e
-
-package e2e
+// Package images makes the images that the e2e suite and the benchmark run, from
+// Debian packages: nothing is pulled.
+package images
 
 import (
 	"archive/tar"
@@ -15,31 +15,41 @@ import (
 	"strings"
 )
 
-// buildBase makes an image of busybox and the workload, with a user and a
-// directory behind a symbolic link.
-func buildBase(tmp string) (string, error) {
-	workload := filepath.Join(tmp, "workload")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", workload, "./workload")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the workload: %w\n%s", err, out)
+// Base makes an image of busybox and the workload, with a user and a
+// directory behind a symbolic link. e2e is the directory of the e2e suite.
+func Base(e2e, tmp string) (string, error) {
+	workload, err := Workload(e2e, tmp)
+	if err != nil {
+		return "", err
 	}
 	return importOnce("base", []string{"busybox-static"}, tmp, func(root string) error {
 		return finishRoot(root, workload)
 	}, workload)
 }
 
-// buildApps makes an image of real servers, with busybox to look into it.
-func buildApps(tmp string) (string, error) {
+// Workload builds the program that runs in the containers, and returns its path.
+func Workload(e2e, tmp string) (string, error) {
+	workload := filepath.Join(tmp, "workload")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", workload, "./workload")
+	cmd.Dir, cmd.Env = e2e, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building the workload: %w\n%s", err, out)
+	}
+	return workload, nil
+}
+
+// Apps makes an image of real servers, with busybox to look into it.
+func Apps(e2e, tmp string) (string, error) {
 	packages := []string{"busybox-static", "nginx-light", "redis-server", "python3"}
+	config := []string{filepath.Join(e2e, "testdata/nginx.conf"), filepath.Join(e2e, "testdata/workers.py")}
 	return importOnce("apps", packages, tmp, func(root string) error {
-		for _, name := range []string{"nginx.conf", "workers.py"} {
-			if err := copyInto(root, filepath.Join("testdata", name), 0o644); err != nil {
+		for _, file := range config {
+			if err := copyInto(root, file, 0o644); err != nil {
 				return err
 			}
 		}
 		return finishRoot(root, "")
-	}, "testdata/nginx.conf", "testdata/workers.py")
+	}, config...)
 }
 
 func finishRoot(root, workload string) error {
