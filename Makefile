@@ -3,7 +3,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build install demo test unit e2e test-vm setup clean
+.PHONY: build install demo test unit e2e test-vm bench bench-short setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
@@ -24,7 +24,7 @@ test: setup unit e2e test-vm
 	@echo "all tests passed"
 
 unit:
-	test -z "$$(gofmt -l cmd internal test 2>/dev/null)"
+	test -z "$$(gofmt -l bench cmd internal test 2>/dev/null)"
 	$(GO) vet ./...
 	$(GO) test ./...
 
@@ -35,6 +35,14 @@ e2e:
 # The same in a VM: cgroup v2, another Docker, and a kernel with soft-dirty.
 test-vm:
 	test/vm/suite.sh
+
+# Beside its peers: writes docs/performance.json and what is shown of it.
+bench: build
+	$(GO) run ./bench
+
+# The same with little to measure, to show that it works.
+bench-short: build
+	$(GO) run ./bench -short
 
 clean:
 	rm -rf bin libexec

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestOrderAlternates(t *testing.T) {
+	first := map[int]bool{}
+	for run := range 10 {
+		list := order(5, run)
+		if got := slices.Sorted(slices.Values(list)); !slices.Equal(got, []int{0, 1, 2, 3, 4}) {
+			t.Errorf("run %d: %v", run, list)
+		}
+		first[list[0]] = true
+	}
+	if len(first) < 3 {
+		t.Errorf("begins with %v only", first)
+	}
+}
+
+func TestMedianIsNotMovedByOneBadRun(t *testing.T) {
+	var s Series
+	for _, n := range []int64{5, 900, 4} {
+		s.add(sample{total: n})
+	}
+	if n, runs := s.median(total); n != 5 || runs != 3 {
+		t.Errorf("%d of %d runs", n, runs)
+	}
+}
+
+func results() Results {
+	c := Case{Name: "512-MiB", Bytes: 512 << 20, Series: []Series{
+		{Peer: ours, Op: "checkpoint"}, {Peer: bare, Op: "checkpoint"},
+		{Peer: docker, Op: "checkpoint", Refused: "connected TCP socket"}, {Peer: runc, Op: "checkpoint"},
+	}}
+	for range 5 {
+		c.Series[0].add(sample{total: 1_000_000, gap: 400_000, peak: 20 << 20})
+		c.Series[1].add(sample{total: 900_000, synced: 1_200_000, gap: 390_000})
+	}
+	c.Series[3].add(sample{total: 2_000_000})
+	return Results{Cases: []Case{c}}
+}
+
+func TestReportSaysWhatWasMetAndRefused(t *testing.T) {
+	text := markdown(results())
+	for _, want := range []string{
+		"| 512-MiB | 5 | 1000 ms | 1200 ms | – | 900 ms | – | 2000 ms (1) | – | refused |",
+		"- 512-MiB, checkpoint, docker checkpoint: connected TCP socket",
+		"| 512-MiB | time: 1.05 of `criu dump` + sync, plus 30 ms | 1290 ms | 1000 ms | met |",
+		"| 512-MiB | time: 1.05 of `criu dump`, plus 30 ms | 975 ms | 1000 ms | **missed** |",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "a tenth of Docker's") {
+		t.Error("compares with figures that Docker did not give")
+	}
+}
+
+func TestChartDrawsABarForEachFigure(t *testing.T) {
+	if got := strings.Count(chart(results()), `height="10" fill=`) - len(bars); got != 5 {
+		t.Errorf("%d bars, want 3 times and 2 gaps", got)
+	}
+}

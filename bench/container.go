@@ -1,0 +1,204 @@
+package main
+
+import (
+	"fmt"
+	"log"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// measureContainer has every peer checkpoint the same container in turn, and
+// then restore it. Podman has one of its own, of the same image.
+func measureContainer(l *lab, s spec) (all []Series, err error) {
+	err = l.scoped(func() error {
+		b, err := l.start(s, "docker", 1)
+		if err != nil {
+			return err
+		}
+		peers := []*peer{
+			{name: ours, runs: s.runs, box: b, create: byCheckpointctl},
+			{name: bare, runs: s.runs, box: b, create: byCRIU},
+			{name: docker, runs: s.dockerRuns, box: b, create: byDocker},
+			{name: runc, runs: s.runs, box: b, create: byRunc},
+		}
+		if s.mib > 0 {
+			peers = append(peers, &peer{name: limit, runs: s.runs, box: b, create: byWrite})
+		}
+		var pod *box
+		if l.absent[podman] == "" {
+			if pod, err = l.start(s, "podman", 1); err != nil {
+				return err
+			}
+			peers = append(peers, &peer{name: podman, runs: s.runs, box: pod, create: byPodman})
+		}
+		if all, err = compare(l, peers, s.runs); err != nil {
+			return err
+		}
+		log.Printf("case %s: restores", s.name)
+		backs, err := b.restores()
+		all = append(all, backs...)
+		if err == nil && pod != nil {
+			backs, err = pod.podmanRestores()
+			all = append(all, backs...)
+		}
+		return err
+	})
+	return all, err
+}
+
+// compare alternates the order from run to run.
+func compare(l *lab, peers []*peer, runs int) ([]Series, error) {
+	all := make([]Series, len(peers))
+	for run := range runs {
+		for _, i := range order(len(peers), run) {
+			p := peers[i]
+			all[i].Peer, all[i].Op = p.name, "checkpoint"
+			if p.gone || run >= p.runs {
+				continue
+			}
+			one, err := p.measure(l)
+			if l.ctx.Err() != nil {
+				return all, l.ctx.Err()
+			}
+			if err != nil {
+				if p.name == ours || p.name == bare {
+					return all, err
+				}
+				log.Printf("%s: %v", p.name, err)
+				p.gone, all[i].Refused = true, lastLine(err)
+				continue
+			}
+			all[i].add(one)
+			log.Printf("run %d of %d: %s %s, gap %s", run+1, runs, p.name, ms(one[total]), ms(one[gap]))
+		}
+	}
+	return all, nil
+}
+
+func (p *peer) measure(l *lab) (sample, error) {
+	var s sample
+	err := l.fresh(func(dir string) error {
+		longest, err := p.box.whole(func() (err error) {
+			s, err = p.create(p.box, dir)
+			return err
+		})
+		if p.name != limit && err == nil {
+			s[gap] = longest
+		}
+		return err
+	})
+	return s, err
+}
+
+// order is forth in even runs and back in odd ones, beginning one further on
+// each time.
+func order(n, run int) []int {
+	list := make([]int, n)
+	for i := range list {
+		list[i] = (i + run) % n
+	}
+	if run%2 == 1 {
+		slices.Reverse(list)
+	}
+	return list
+}
+
+// restores has checkpointctl and Docker restore the same images in turn.
+func (b *box) restores() ([]Series, error) {
+	dir := filepath.Join(b.dir, "restore")
+	defer os.RemoveAll(dir)
+	defer os.RemoveAll(filepath.Join(b.dockerDir(), "plain"))
+	if _, err := execute(b.ctx, b.binary, "--dir", dir, "checkpoint", b.name, "--name", "one"); err != nil {
+		return nil, err
+	}
+	if err := b.kill(); err != nil {
+		return nil, err
+	}
+	if err := b.giveToDocker(filepath.Join(dir, b.name, "one")); err != nil {
+		return nil, err
+	}
+	mine, theirs := Series{Peer: ours, Op: "restore"}, Series{Peer: docker, Op: "restore"}
+	for run := range b.spec.restores {
+		steps := []func() error{
+			func() error { return b.restore(&mine, b.binary, "--dir", dir, "restore", b.name, "one") },
+			func() error {
+				if run >= b.dockerBacks || theirs.Refused != "" {
+					return nil
+				}
+				return b.restore(&theirs, "docker", "start", "--checkpoint", "plain", b.name)
+			},
+		}
+		for _, i := range order(len(steps), run) {
+			if err := steps[i](); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if mine.Refused != "" {
+		return nil, fmt.Errorf("restore: %s", mine.Refused)
+	}
+	return []Series{mine, theirs}, nil
+}
+
+// giveToDocker puts a copy of the images where Docker looks for them.
+func (b *box) giveToDocker(images string) error {
+	plain := filepath.Join(b.dockerDir(), "plain")
+	if err := os.MkdirAll(b.dockerDir(), 0o700); err != nil {
+		return err
+	}
+	if _, err := execute(b.ctx, "cp", "-a", images, plain); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(plain, marker), nil, 0o600)
+}
+
+// restore times one restore to its end and to the first beat, and ends the
+// container again.
+func (b *box) restore(s *Series, args ...string) error {
+	if err := b.settle(); err != nil {
+		return err
+	}
+	was := b.beat()
+	first := make(chan time.Time, 1)
+	began := time.Now()
+	go func() {
+		_ = b.awaitBeat(was, 2*time.Minute)
+		first <- time.Now()
+	}()
+	r, err := execute(b.ctx, args...)
+	if err != nil {
+		log.Printf("%s: %v", s.Peer, err)
+		s.Refused = lastLine(err)
+		_, _ = b.engine("kill", b.name)
+		return b.ctx.Err()
+	}
+	one := sample{total: micros(r.took), answer: (<-first).Sub(began).Microseconds()}
+	s.add(one)
+	log.Printf("restore by %s: %s, first beat after %s", s.Peer, ms(one[total]), ms(one[answer]))
+	removeLeaked()
+	return b.kill()
+}
+
+func (b *box) podmanRestores() ([]Series, error) {
+	s := Series{Peer: podman, Op: "restore"}
+	args := []string{"--keep", "--file-locks", b.name}
+	if b.tcp {
+		args = append([]string{"--tcp-established"}, args...)
+	}
+	if _, err := b.engine(append([]string{"container", "checkpoint"}, args...)...); err != nil {
+		s.Refused = lastLine(err)
+		return []Series{s}, b.ctx.Err()
+	}
+	for range b.spec.restores {
+		restore := append(append([]string{}, b.cli...), "container", "restore")
+		if err := b.restore(&s, append(restore, args...)...); err != nil {
+			return nil, err
+		}
+		if s.Refused != "" {
+			break
+		}
+	}
+	return []Series{s}, nil
+}

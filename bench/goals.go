@@ -1,0 +1,55 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// goal is an upper bound for one case.
+type goal struct {
+	what         string
+	got, allowed int64
+	figure       figure
+}
+
+// goals are what is aimed at, as ratios within one run.
+func goals(c Case) []goal {
+	const op = "checkpoint"
+	var list []goal
+	add := func(what string, f figure, got, of int64, allowed float64, plus int64) {
+		if got > 0 && of > 0 {
+			list = append(list, goal{what: what, figure: f, got: got, allowed: int64(float64(of)*allowed) + plus})
+		}
+	}
+	add("time: 1.05 of `criu dump` + sync, plus 30 ms", total, c.median(op, ours, total), c.median(op, bare, synced), 1.05, 30_000)
+	add("time: 1.05 of `criu dump`, plus 30 ms", total, c.median(op, ours, total), c.median(op, bare, total), 1.05, 30_000)
+	add("gap: 1.05 of `criu dump`", gap, c.median(op, ours, gap), c.median(op, bare, gap), 1.05, 0)
+	if c.Bytes >= 512<<20 {
+		add("time: a tenth of Docker's", total, c.median(op, ours, total), c.median(op, docker, total), 0.1, 0)
+		add("gap: a quarter of Docker's", gap, c.median(op, ours, gap), c.median(op, docker, gap), 0.25, 0)
+		add("restore: a tenth of Docker's", answer, c.median("restore", ours, answer), c.median("restore", docker, answer), 0.1, 0)
+	}
+	if got := c.median(op, ours, peak); got > 0 {
+		list = append(list, goal{what: "peak memory", figure: peak, got: got, allowed: 64 << 20})
+	}
+	if got := c.median(op, ours, toCRIU); got > 0 {
+		list = append(list, goal{what: "start to CRIU", figure: toCRIU, got: got, allowed: 25_000})
+	}
+	if c.Name == "batch-of-8" {
+		add("batch: 0.6 of one after the other", total, c.median("batch", atOnce, total), c.median("batch", inTurn, total), 0.6, 0)
+	}
+	return list
+}
+
+func writeGoals(b *strings.Builder, r Results) {
+	b.WriteString("\n### Goals\n\n| case | goal | allowed | measured | |\n|---|---|---|---|---|\n")
+	for _, c := range r.Cases {
+		for _, g := range goals(c) {
+			verdict := "met"
+			if g.got > g.allowed {
+				verdict = "**missed**"
+			}
+			fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", c.Name, g.what, show(g.figure, g.allowed), show(g.figure, g.got), verdict)
+		}
+	}
+}

@@ -1,0 +1,103 @@
+// Command bench measures checkpointctl beside its peers, in one run on the same
+// containers, and writes the figures as JSON, a table and a chart.
+//
+//	go run ./bench            measure, then write docs/performance.{json,md,svg}
+//	go run ./bench -short     a small run that shows that it works; writes nothing
+//	go run ./bench -report    write the table and the chart from the JSON again
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+type options struct {
+	top    string
+	short  bool
+	report bool
+	only   string
+}
+
+func main() {
+	log.SetFlags(log.Ltime)
+	log.SetPrefix("bench: ")
+	var o options
+	flag.BoolVar(&o.short, "short", false, "a small run that shows that it works; judges and writes nothing")
+	flag.BoolVar(&o.report, "report", false, "measure nothing, write table and chart from the JSON")
+	flag.StringVar(&o.only, "only", "", "measure only the `cases` named, comma between; print, write nothing")
+	flag.StringVar(&o.top, "top", ".", "`directory` of the project")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		log.Print("error: ", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	file := filepath.Join(o.top, "docs", "performance.json")
+	if o.report {
+		r, err := load(file)
+		if err != nil {
+			return err
+		}
+		return writeDocs(o.top, r)
+	}
+	r, err := measure(ctx, o)
+	if err != nil {
+		return err
+	}
+	if o.short || o.only != "" {
+		fmt.Print(markdown(r))
+		return nil
+	}
+	data, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	return writeDocs(o.top, r)
+}
+
+// measure runs the cases. What it made is gone afterwards, also when it fails.
+func measure(ctx context.Context, o options) (Results, error) {
+	l, err := newLab(ctx, o)
+	defer l.close()
+	if err != nil {
+		return Results{}, err
+	}
+	r := Results{Machine: l.machine(), Absent: l.absent}
+	for _, c := range cases(o.short) {
+		if o.only != "" && !strings.Contains(","+o.only+",", ","+c.name+",") {
+			continue
+		}
+		log.Printf("case %s: %s", c.name, c.about)
+		series, err := c.measure(l, c)
+		if err != nil {
+			return r, fmt.Errorf("case %s: %w", c.name, err)
+		}
+		r.Cases = append(r.Cases, Case{Name: c.name, About: c.about, Bytes: int64(c.mib) << 20, Series: series})
+	}
+	return r, nil
+}
+
+func load(file string) (Results, error) {
+	var r Results
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal(data, &r)
+}

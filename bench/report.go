@@ -1,0 +1,208 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/docker/go-units"
+)
+
+// column is one figure of one peer.
+type column struct {
+	title, op, peer string
+	figure          figure
+}
+
+// tables are the figures that the report shows, a row for each case.
+var tables = [...]struct {
+	title, about string
+	columns      []column
+}{
+	{
+		"Time of a checkpoint", "From the start of the command to its end. checkpointctl syncs the images to the disk before it says done, the others do not:\n" +
+			"`criu dump` + sync is the bare dump with the same files synced the same way, `write(2)` the time to write as much\nmemory to a file and nothing else.",
+		[]column{
+			{"checkpointctl", "checkpoint", ours, total},
+			{"`criu dump` + sync", "checkpoint", bare, synced},
+			{"`write(2)` + sync", "checkpoint", limit, synced},
+			{"`criu dump`", "checkpoint", bare, total},
+			{"`write(2)`", "checkpoint", limit, total},
+			{"runc", "checkpoint", runc, total},
+			{"Podman", "checkpoint", podman, total},
+			{"Docker", "checkpoint", docker, total},
+		},
+	},
+	{
+		"Gap seen by the program", "The longest time between two beats of a program that beats once a millisecond.",
+		[]column{
+			{"checkpointctl", "checkpoint", ours, gap},
+			{"`criu dump`", "checkpoint", bare, gap},
+			{"runc", "checkpoint", runc, gap},
+			{"Podman", "checkpoint", podman, gap},
+			{"Docker", "checkpoint", docker, gap},
+		},
+	},
+	{
+		"Frozen, by CRIU", "What CRIU counts as freezing and frozen. Docker does not keep CRIU's figures.",
+		[]column{
+			{"checkpointctl", "checkpoint", ours, frozen},
+			{"`criu dump`", "checkpoint", bare, frozen},
+			{"runc", "checkpoint", runc, frozen},
+			{"Podman", "checkpoint", podman, frozen},
+		},
+	},
+	{
+		"Restore", "To the first beat of the restored program, and to the end of the command. checkpointctl and Docker restore the same\n" +
+			"images. runc cannot restore what Docker is to own.",
+		[]column{
+			{"checkpointctl", "restore", ours, answer},
+			{"Podman", "restore", podman, answer},
+			{"Docker", "restore", docker, answer},
+			{"checkpointctl, end", "restore", ours, total},
+			{"Podman, end", "restore", podman, total},
+			{"Docker, end", "restore", docker, total},
+		},
+	},
+	{
+		"Space and memory", "Bytes on the disk; peak of checkpointctl's own resident memory; time from its start to CRIU's first line.",
+		[]column{
+			{"checkpointctl", "checkpoint", ours, disk},
+			{"`criu dump`", "checkpoint", bare, disk},
+			{"Podman", "checkpoint", podman, disk},
+			{"Docker", "checkpoint", docker, disk},
+			{"peak memory", "checkpoint", ours, peak},
+			{"to CRIU", "checkpoint", ours, toCRIU},
+		},
+	},
+	{
+		"Many containers", "One checkpoint of each.",
+		[]column{
+			{"checkpointctl, one command", "batch", atOnce, total},
+			{"checkpointctl, one after the other", "batch", inTurn, total},
+			{"Docker, one after the other", "batch", dockerInTurn, total},
+		},
+	},
+	{
+		"Many checkpoints", "Time of the command, and its peak of memory.",
+		[]column{
+			{"list", "list", ours, total},
+			{"list --json", "list", ours + " --json", total},
+			{"prune --dry-run", "prune", ours + " --dry-run", total},
+			{"peak memory of list", "list", ours, peak},
+		},
+	},
+}
+
+// markdown is all that the report says between its markers.
+func markdown(r Results) string {
+	var b strings.Builder
+	m := r.Machine
+	var versions []string
+	for _, name := range slices.Sorted(maps.Keys(m.Versions)) {
+		versions = append(versions, name+" "+m.Versions[name])
+	}
+	fmt.Fprintf(&b, "Measured on %s: %d × %s, %d GiB of memory, %s, Linux %s; %s.\n", m.Date, m.CPUs, m.CPU, m.MemoryMiB>>10,
+		m.Filesystem, m.Kernel, strings.Join(versions, ", "))
+	for _, t := range tables {
+		writeTable(&b, r.Cases, t.title, t.about, t.columns)
+	}
+	writeRefusals(&b, r)
+	writeGoals(&b, r)
+	return b.String()
+}
+
+func writeTable(b *strings.Builder, cases []Case, title, about string, columns []column) {
+	fmt.Fprintf(b, "\n### %s\n\n%s\n\n| case | runs |", title, about)
+	for _, c := range columns {
+		fmt.Fprintf(b, " %s |", c.title)
+	}
+	b.WriteString("\n|---|---|" + strings.Repeat("---|", len(columns)) + "\n")
+	for _, c := range cases {
+		_, runs := c.series(columns[0].op, columns[0].peer).median(columns[0].figure)
+		if slices.ContainsFunc(columns, func(col column) bool { return c.series(col.op, col.peer).Peer != "" }) {
+			fmt.Fprintf(b, "| %s | %d |", c.Name, runs)
+			for _, col := range columns {
+				fmt.Fprintf(b, " %s |", c.cell(col, runs))
+			}
+			b.WriteString("\n")
+		}
+	}
+}
+
+// cell is a median, with its number of runs where that is another than the row's.
+func (c Case) cell(col column, usual int) string {
+	s := c.series(col.op, col.peer)
+	n, runs := s.median(col.figure)
+	switch {
+	case s.Refused != "":
+		return "refused"
+	case runs == 0:
+		return "–"
+	case runs != usual:
+		return fmt.Sprintf("%s (%d)", show(col.figure, n), runs)
+	}
+	return show(col.figure, n)
+}
+
+func show(f figure, n int64) string {
+	if f == disk || f == peak {
+		return units.BytesSize(float64(n))
+	}
+	return ms(n)
+}
+
+func ms(us int64) string {
+	switch {
+	case us < 10_000:
+		return fmt.Sprintf("%.1f ms", float64(us)/1e3)
+	case us < 10_000_000:
+		return fmt.Sprintf("%d ms", us/1000)
+	}
+	return fmt.Sprintf("%.1f s", float64(us)/1e6)
+}
+
+func writeRefusals(b *strings.Builder, r Results) {
+	var lines []string
+	for _, peer := range slices.Sorted(maps.Keys(r.Absent)) {
+		lines = append(lines, fmt.Sprintf("- %s: %s", peer, r.Absent[peer]))
+	}
+	for _, c := range r.Cases {
+		for _, s := range c.Series {
+			if s.Refused != "" {
+				lines = append(lines, fmt.Sprintf("- %s, %s, %s: %s", c.Name, s.Op, s.Peer, s.Refused))
+			}
+		}
+	}
+	if lines != nil {
+		fmt.Fprintf(b, "\n### Refused\n\n%s\n", strings.Join(lines, "\n"))
+	}
+}
+
+const (
+	begin = "<!-- bench: begin -->\n"
+	end   = "<!-- bench: end -->"
+)
+
+// writeDocs puts the tables between the markers of docs/performance.md, and
+// the chart beside it.
+func writeDocs(top string, r Results) error {
+	file := filepath.Join(top, "docs", "performance.md")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	head, rest, ok := strings.Cut(string(data), begin)
+	_, tail, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s lacks the lines %q and %q", file, begin, end)
+	}
+	text := head + begin + "![times and gaps](performance.svg)\n\n" + markdown(r) + end + tail
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(top, "docs", "performance.svg"), []byte(chart(r)), 0o644)
+}
