@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
@@ -113,7 +115,11 @@ func (j job) discard(err error) {
 
 // publish completes the record and lets the checkpoint appear.
 func (j job) publish(r *metadata.Record) (err error) {
-	if r.Files, r.SizeBytes, err = metadata.Hash(j.draft.Dir); err == nil {
+	// The disk takes the images while their sums are made.
+	var g errgroup.Group
+	g.Go(j.draft.Sync)
+	r.Files, r.SizeBytes, err = metadata.Hash(j.draft.Dir)
+	if err = errors.Join(err, g.Wait()); err == nil {
 		err = j.draft.Publish(*r)
 	}
 	switch {

@@ -42,13 +42,10 @@ func (s Store) hidden(container, checkpoint, prefix string) string {
 	return filepath.Join(s.Dir, container, prefix+checkpoint)
 }
 
-// Publish writes the record, syncs everything and makes the checkpoint appear
-// by one rename.
+// Publish writes and syncs the record beside images that Sync has synced, and
+// makes the checkpoint appear by one rename.
 func (d *Draft) Publish(r Record) error {
 	if err := d.writeRecord(r); err != nil {
-		return err
-	}
-	if err := d.Sync(); err != nil {
 		return err
 	}
 	if err := os.Rename(d.Dir, d.store.Path(d.container, d.final)); err != nil {
@@ -64,13 +61,11 @@ func (d *Draft) Complete(r Record) error {
 	if err := d.Sync(); err != nil {
 		return err
 	}
-	if err := d.writeRecord(r); err != nil {
-		return err
-	}
-	return errors.Join(syncPath(filepath.Join(d.Dir, RecordFile)), syncPath(d.Dir))
+	return d.writeRecord(r)
 }
 
-// writeRecord replaces a record that may be the only one in one step.
+// writeRecord writes the record through to the disk, and replaces one that may
+// be the only one in one step.
 func (d *Draft) writeRecord(r Record) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
@@ -80,7 +75,10 @@ func (d *Draft) writeRecord(r Record) error {
 	if err := os.WriteFile(path+".new", append(data, '\n'), 0o600); err != nil {
 		return err
 	}
-	return os.Rename(path+".new", path)
+	if err := syncPath(path + ".new"); err != nil {
+		return err
+	}
+	return errors.Join(os.Rename(path+".new", path), syncPath(d.Dir))
 }
 
 // Sync writes the draft through to the disk. CRIU makes its images readable

@@ -25,7 +25,7 @@ func publish(t *testing.T, s Store, container, name string, at time.Time) {
 	if r.Files, r.SizeBytes, err = Hash(d.Dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Publish(r); err != nil {
+	if err := errors.Join(d.Sync(), d.Publish(r)); err != nil {
 		t.Fatal(err)
 	}
 }
