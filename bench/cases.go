@@ -20,9 +20,6 @@ type spec struct {
 func cases(short bool) []spec {
 	if short {
 		list := []spec{small(1), memory(64, 1)}
-		for i := range list {
-			list[i].dockerRuns, list[i].restores, list[i].dockerBacks = 1, 1, 1
-		}
 		return append(list, batch(2, 1), store(100, 1))
 	}
 	half, two, big := memory(512, 5), memory(2048, 5), redis(5)
@@ -33,6 +30,12 @@ func cases(short bool) []spec {
 		small(9), memory(64, 7), half, two, sparse(5), processes(5), files(5), tcp(5), big,
 		batch(8, 5), batch(32, 3), store(10000, 5),
 	}
+}
+
+func (s spec) atMost(runs int) spec {
+	s.runs, s.dockerRuns = min(s.runs, runs), min(s.dockerRuns, runs)
+	s.restores, s.dockerBacks = min(s.restores, runs), min(s.dockerBacks, runs)
+	return s
 }
 
 // one is a case of one container.

@@ -24,6 +24,7 @@ type options struct {
 	short  bool
 	report bool
 	only   string
+	runs   int
 }
 
 func main() {
@@ -33,6 +34,7 @@ func main() {
 	flag.BoolVar(&o.short, "short", false, "a small run that shows that it works; judges and writes nothing")
 	flag.BoolVar(&o.report, "report", false, "measure nothing, write table and chart from the JSON")
 	flag.StringVar(&o.only, "only", "", "measure only the `cases` named, comma between; print, write nothing")
+	flag.IntVar(&o.runs, "runs", 0, "at most `N` runs of each; with -only")
 	flag.StringVar(&o.top, "top", ".", "`directory` of the project")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -82,6 +84,9 @@ func measure(ctx context.Context, o options) (Results, error) {
 	for _, c := range cases(o.short) {
 		if o.only != "" && !strings.Contains(","+o.only+",", ","+c.name+",") {
 			continue
+		}
+		if o.only != "" && o.runs > 0 {
+			c = c.atMost(o.runs)
 		}
 		log.Printf("case %s: %s", c.name, c.about)
 		series, err := c.measure(l, c)
