@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -63,5 +65,24 @@ func TestReportSaysWhatWasMetAndRefused(t *testing.T) {
 func TestChartDrawsABarForEachFigure(t *testing.T) {
 	if got := strings.Count(chart(results()), `height="10" fill=`) - len(bars); got != 5 {
 		t.Errorf("%d bars, want 3 times and 2 gaps", got)
+	}
+}
+
+// No figure of the docs is typed by hand.
+func TestDocsShowWhatWasMeasured(t *testing.T) {
+	_, inside, _, err := readDocs("../docs/performance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := load("../docs/performance.json")
+	want := ""
+	switch {
+	case err == nil:
+		want = section(r)
+	case !errors.Is(err, os.ErrNotExist):
+		t.Fatal(err)
+	}
+	if inside != want {
+		t.Error("run go run ./bench -report")
 	}
 }

@@ -191,18 +191,25 @@ const (
 // the chart beside it.
 func writeDocs(top string, r Results) error {
 	file := filepath.Join(top, "docs", "performance.md")
-	data, err := os.ReadFile(file)
+	head, _, tail, err := readDocs(file)
 	if err != nil {
 		return err
 	}
-	head, rest, ok := strings.Cut(string(data), begin)
-	_, tail, ok2 := strings.Cut(rest, end)
-	if !ok || !ok2 {
-		return fmt.Errorf("%s lacks the lines %q and %q", file, begin, end)
-	}
-	text := head + begin + "![times and gaps](performance.svg)\n\n" + markdown(r) + end + tail
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(head+section(r)+tail), 0o644); err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(top, "docs", "performance.svg"), []byte(chart(r)), 0o644)
+}
+
+func section(r Results) string { return "![times and gaps](performance.svg)\n\n" + markdown(r) }
+
+// readDocs cuts the file at the markers, which belong to what is around them.
+func readDocs(file string) (head, inside, tail string, err error) {
+	data, err := os.ReadFile(file)
+	head, rest, ok := strings.Cut(string(data), begin)
+	inside, tail, ok2 := strings.Cut(rest, end)
+	if err == nil && !(ok && ok2) {
+		err = fmt.Errorf("%s lacks the lines %q and %q", file, begin, end)
+	}
+	return head + begin, inside, end + tail, err
 }
