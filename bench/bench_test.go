@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -84,5 +85,17 @@ func TestDocsShowWhatWasMeasured(t *testing.T) {
 	}
 	if inside != want {
 		t.Error("run go run ./bench -report")
+	}
+}
+
+func TestReasonIsOneLineWithCRIUsError(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "restore.log")
+	log := "Error (a): rlimit: Can't setup RLIMIT_NOFILE\n(00.1) Error (b): cannot bind\n(00.2) Error (c): later\n"
+	if err := os.WriteFile(file, []byte(log), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got := reason(errors.New("criu failed for " + strings.Repeat("0f", 32) + "\nlog file: " + file + ": unknown"))
+	if want := "criu failed for ID: (00.1) Error (b): cannot bind"; got != want {
+		t.Errorf("%q", got)
 	}
 }

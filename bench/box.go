@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 )
@@ -23,8 +22,8 @@ type box struct {
 	cli      []string // docker, or podman with its options
 	name, id string
 	beatFile string
-	images   string   // where podman keeps its checkpoint
 	bare     []string // arguments of criu dump
+	resting  bool
 }
 
 // start runs a container and waits for its first beat.
@@ -58,6 +57,20 @@ func (b *box) engine(args ...string) (ran, error) {
 func (b *box) remove() {
 	_, _ = execute(b.always, append(append([]string{}, b.cli...), "rm", "-f", "-v", b.name)...)
 	_ = os.RemoveAll(filepath.Dir(b.beatFile))
+}
+
+// rest pauses the container while another is measured, or lets it go on.
+func (b *box) rest(want bool) error {
+	if b == nil || b.resting == want {
+		return nil
+	}
+	verb := "unpause"
+	if want {
+		verb = "pause"
+	}
+	_, err := b.engine(verb, b.name)
+	b.resting = want
+	return err
 }
 
 // kill ends the container and returns when its engine knows.
@@ -153,10 +166,4 @@ func (b *box) dumpArgs() ([]string, error) {
 		}
 	}
 	return b.bare, nil
-}
-
-// lastLine is what a failed command said in the end.
-func lastLine(err error) string {
-	lines := strings.Split(strings.TrimSpace(err.Error()), "\n")
-	return lines[len(lines)-1]
 }

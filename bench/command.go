@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -76,4 +77,26 @@ func diskUsage(ctx context.Context, dir string) (int64, error) {
 		return 0, err
 	}
 	return strconv.ParseInt(strings.Fields(r.stdout)[0], 10, 64)
+}
+
+var (
+	longID  = regexp.MustCompile(`[0-9a-f]{64}`)
+	logFile = regexp.MustCompile(`log file: (\S+)`)
+)
+
+// reason is the first line of what a failed command said, and CRIU's first
+// error where its log is still there.
+func reason(err error) string {
+	text := strings.TrimSpace(err.Error())
+	line, _, _ := strings.Cut(text, "\n")
+	if m := logFile.FindStringSubmatch(text); m != nil {
+		data, _ := os.ReadFile(strings.TrimSuffix(m[1], ":"))
+		for logged := range strings.Lines(string(data)) {
+			if strings.Contains(logged, "Error (") && !strings.Contains(logged, "RLIMIT_NOFILE") {
+				line += ": " + strings.TrimSpace(logged)
+				break
+			}
+		}
+	}
+	return longID.ReplaceAllString(line, "ID")
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log"
 	"os"
@@ -37,12 +38,19 @@ func measureContainer(l *lab, s spec) (all []Series, err error) {
 			return err
 		}
 		log.Printf("case %s: restores", s.name)
+		if err := errors.Join(pod.rest(true), b.rest(false)); err != nil {
+			return err
+		}
 		backs, err := b.restores()
 		all = append(all, backs...)
-		if err == nil && pod != nil {
-			backs, err = pod.podmanRestores()
-			all = append(all, backs...)
+		if err != nil || pod == nil {
+			return err
 		}
+		if err := pod.rest(false); err != nil {
+			return err
+		}
+		backs, err = pod.podmanRestores()
+		all = append(all, backs...)
 		return err
 	})
 	return all, err
@@ -58,6 +66,11 @@ func compare(l *lab, peers []*peer, runs int) ([]Series, error) {
 			if p.gone || run >= p.runs {
 				continue
 			}
+			for _, other := range peers {
+				if err := other.box.rest(other.box != p.box); err != nil {
+					return all, err
+				}
+			}
 			one, err := p.measure(l)
 			if err != nil && l.ctx.Err() == nil {
 				log.Printf("%s: %v; once more", p.name, err)
@@ -68,7 +81,7 @@ func compare(l *lab, peers []*peer, runs int) ([]Series, error) {
 					return all, err
 				}
 				log.Printf("%s: %v", p.name, err)
-				p.gone, all[i].Refused = true, lastLine(err)
+				p.gone, all[i].Refused = true, reason(err)
 				continue
 			}
 			all[i].add(one)
@@ -171,7 +184,7 @@ func (b *box) restore(s *Series, args ...string) error {
 	r, err := execute(b.ctx, args...)
 	if err != nil {
 		log.Printf("%s: %v", s.Peer, err)
-		s.Refused = lastLine(err)
+		s.Refused = reason(err)
 		_, _ = b.engine("kill", b.name)
 		return b.ctx.Err()
 	}
@@ -189,7 +202,7 @@ func (b *box) podmanRestores() ([]Series, error) {
 		args = append([]string{"--tcp-established"}, args...)
 	}
 	if _, err := b.engine(append([]string{"container", "checkpoint"}, args...)...); err != nil {
-		s.Refused = lastLine(err)
+		s.Refused = reason(err)
 		return []Series{s}, b.ctx.Err()
 	}
 	for range b.spec.restores {
