@@ -39,6 +39,12 @@ type Request struct {
 	Options Options
 	// Rounds, if set, go before the dump. They need Options.TrackMem.
 	Rounds *Rounds
+	// Ready, if set, runs after the rounds, right before the dump. Its failure
+	// ends the chain; the tasks run on.
+	Ready func(context.Context) error
+	// FreezeCgroup, if set, is the freezer cgroup of tasks that are frozen when
+	// the dump begins. CRIU leaves them so, unless it kills them.
+	FreezeCgroup string
 	// PostDump, if set, runs when the images are complete and the tasks still
 	// frozen. Its failure fails the dump, and CRIU resumes the tasks.
 	PostDump func() error
@@ -79,7 +85,10 @@ type Dumper struct {
 	// those on the PATH: tar.
 	Libexec string
 
-	starting sync.Mutex // changes the environment
+	// starts lets processes start one at a time: the socket that go-criu
+	// (v7.2.0) hands to its worker has no close-on-exec, and one that another
+	// inherits hides from both ends that the other is gone. It guards PATH, too.
+	starts sync.Mutex
 
 	once    sync.Once // of Version
 	version Version
@@ -102,12 +111,17 @@ func (d *Dumper) Dump(ctx context.Context, req Request) (Result, error) {
 	// and after a dump the tasks may be gone.
 	defer func() { _ = w.Cleanup() }()
 	var res Result
-	to := images{dir: req.ImageDir, parent: req.Parent}
+	to := images{dir: req.ImageDir, parent: req.Parent, freezeCgroup: req.FreezeCgroup}
 	if req.Rounds != nil {
 		if res.Rounds, res.Stop, err = w.rounds(ctx, req); err != nil {
 			return Result{}, err
 		}
 		to.parent = roundDir(len(res.Rounds))
+	}
+	if req.Ready != nil {
+		if err := req.Ready(ctx); err != nil {
+			return Result{}, err
+		}
 	}
 	if err := w.run(ctx, req, to, w.Dump, req.PostDump); err != nil {
 		return Result{}, err
@@ -140,6 +154,8 @@ func (d *Dumper) start(ctx context.Context) (worker, error) {
 	if err := ctx.Err(); err != nil {
 		return w, err
 	}
+	d.starts.Lock()
+	defer d.starts.Unlock()
 	if err := d.shielded(w); err != nil {
 		return w, fmt.Errorf("%w: %s: %w", ErrNoCRIU, d.Path, err)
 	}
@@ -179,8 +195,6 @@ func (w worker) run(ctx context.Context, req Request, to images, do func(*rpc.Cr
 // that it inherits: Ctrl-C reaches the whole foreground process group, and a
 // CRIU that dies of it leaves parasite code and a locked network behind.
 func (d *Dumper) shielded(w worker) error {
-	d.starting.Lock()
-	defer d.starting.Unlock()
 	if path := os.Getenv("PATH"); d.Libexec != "" {
 		// go-criu has no word for the worker's environment.
 		if err := os.Setenv("PATH", d.Libexec+string(filepath.ListSeparator)+path); err != nil {

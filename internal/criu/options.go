@@ -46,6 +46,8 @@ var preDumpModes = map[string]rpc.CriuPreDumpMode{
 type images struct {
 	dir    string
 	parent string // relative to dir, empty for none
+	// freezeCgroup is of tasks that are frozen already, empty for others.
+	freezeCgroup string
 }
 
 // rpcOptions returns what CRIU takes, and what closes the directory it names.
@@ -103,6 +105,12 @@ func rpcOptions(req Request, to images) (*rpc.CriuOpts, func(), error) {
 		// Deduplication punches holes into all ancestors (criu/page-xfer.c,
 		// dedup_one_iovec): never into a checkpoint that others restore from.
 		opts.AutoDedup = proto.Bool(o.AutoDedup && req.Parent == "")
+	}
+	if to.freezeCgroup != "" {
+		opts.FreezeCgroup = proto.String(to.freezeCgroup)
+		// The kernel goes on taking connections for a frozen server, which then
+		// wait to be accepted: CRIU refuses them, or leaves them out.
+		opts.TcpSkipInFlight = proto.Bool(true)
 	}
 	if req.EmptyNetNS {
 		opts.EmptyNs = proto.Uint32(unix.CLONE_NEWNET)

@@ -1,6 +1,7 @@
 package criu
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,14 @@ func (d *Dumper) Version() (Version, error) {
 func (d *Dumper) askVersion() (Version, error) {
 	c := gocriu.MakeCriu()
 	c.SetCriuPath(d.Path)
+	d.starts.Lock()
+	err := c.Prepare()
+	d.starts.Unlock()
+	if err != nil {
+		return 0, fmt.Errorf("%w: %s: %w", ErrNoCRIU, d.Path, err)
+	}
 	n, err := c.GetCriuVersion()
+	err = errors.Join(err, c.Cleanup())
 	if err != nil {
 		return 0, fmt.Errorf("%w: %s: %w", ErrNoCRIU, d.Path, err)
 	}
@@ -74,11 +82,19 @@ func (d *Dumper) Check(ctx context.Context, feature string) error {
 	if feature != "" {
 		args = append(args, "--feature", feature)
 	}
-	out, err := exec.CommandContext(ctx, d.Path, args...).CombinedOutput()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, d.Path, args...)
+	cmd.Stdout, cmd.Stderr = &out, &out
+	d.starts.Lock()
+	err := cmd.Start()
+	d.starts.Unlock()
+	if err == nil {
+		err = cmd.Wait()
+	}
 	if err == nil {
 		return nil
 	}
-	if text := strings.TrimSpace(string(out)); text != "" {
+	if text := strings.TrimSpace(out.String()); text != "" {
 		lines := strings.Split(text, "\n")
 		return errors.New(lines[len(lines)-1])
 	}
