@@ -32,6 +32,7 @@ type engine interface {
 type Creator struct {
 	Dumper  dumper
 	Docker  engine
+	Freezer freezer // for groups
 	Store   metadata.Store
 	Policy  mounts.Policy
 	Version string // of this program, for the record
@@ -52,6 +53,8 @@ type Request struct {
 	RoundsOnly bool
 	// Progress, if set, hears of every round.
 	Progress func(criu.Round, criu.Stop)
+
+	member *member // of a group, nil for one alone
 }
 
 func (r Request) tracked() bool { return r.Rounds != nil || r.Parent != "" }
@@ -61,45 +64,68 @@ func (r Request) tracked() bool { return r.Rounds != nil || r.Parent != "" }
 // store lists nothing new and the container is as before, or as the error
 // says; the log of a failed dump is kept (see metadata.Store.Log).
 func (m *Creator) Create(ctx context.Context, req Request) (metadata.Record, error) {
-	none, c := metadata.Record{}, req.Container
+	t, err := m.take(ctx, req)
+	defer t.unlock()
+	if err != nil {
+		return metadata.Record{}, m.stateAfter(ctx, req.Container, err)
+	}
+	return t.record, t.publish(&t.record)
+}
+
+// taken is a checkpoint that is whole and not yet published.
+type taken struct {
+	job
+	record metadata.Record
+	unlock func()
+}
+
+// take does all that comes before publishing. The caller unlocks, also after an
+// error.
+func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
+	c := req.Container
+	t.unlock = func() {}
 	plan, err := m.refuse(ctx, req)
 	if err != nil {
-		return none, err
+		return t, err
 	}
 	unlock, err := m.Store.Lock(c.Name)
 	if err != nil {
-		return none, err
+		return t, err
 	}
-	defer unlock()
+	t.unlock = unlock
 	if err := m.mend(ctx, c); err != nil {
-		return none, err
+		return t, err
 	}
-	j, err := m.begin(req)
-	if err != nil {
-		return none, err
+	if t.job, err = m.begin(req); err != nil {
+		return t, err
 	}
 	asked := m.askDaemon(ctx)
-	result, err := m.dump(ctx, j, req, plan)
+	result, err := m.dump(ctx, t.job, req, plan)
 	if errors.Is(err, errConnected) {
-		j.options.NetworkLock = lockIptables
-		if err = j.draft.Empty(); err == nil {
-			result, err = m.dump(ctx, j, req, plan)
+		t.options.NetworkLock = lockIptables
+		if err = t.draft.Empty(); err == nil {
+			result, err = m.dump(ctx, t.job, req, plan)
 		}
 	}
 	if err != nil {
-		j.discard(err)
-		return none, m.stateAfter(ctx, c, err)
+		t.discard(err)
+		return t, &dumpFailed{err}
 	}
 	if !req.Options.LeaveRunning {
 		m.awaitStop(ctx, c.ID)
 	}
-	record := m.record(req, j, plan, <-asked)
-	record.Stats = metadata.Stats(result.Stats)
+	t.record = m.record(req, t.job, plan, <-asked)
+	t.record.Stats = metadata.Stats(result.Stats)
 	if req.Rounds != nil {
-		record.PreDump = preDump(j.policy, result)
+		t.record.PreDump = preDump(t.policy, result)
 	}
-	return record, j.publish(&record)
+	return t, nil
 }
+
+// dumpFailed is an error after the container was touched.
+type dumpFailed struct{ error }
+
+func (e *dumpFailed) Unwrap() error { return e.error }
 
 // refuse returns the mount plan, or why the container cannot be dumped.
 func (m *Creator) refuse(ctx context.Context, req Request) (mounts.Plan, error) {
@@ -146,7 +172,14 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 		}
 		// The last moment at which CRIU can still resume the container. From
 		// here on these images may be all there is of it.
-		return j.draft.Complete(m.record(req, j, plan, docker.Daemon{}))
+		err := j.draft.Complete(m.record(req, j, plan, docker.Daemon{}))
+		if err != nil || req.member == nil {
+			return err
+		}
+		return req.member.commit(ctx)
+	}
+	if req.member != nil {
+		r.Ready, r.FreezeCgroup = req.member.freeze, req.member.cgroup
 	}
 	return m.Dumper.Dump(ctx, r)
 }
@@ -165,6 +198,10 @@ func (m *Creator) stillRuns(c docker.Container) func(context.Context) error {
 
 // stateAfter adds to the error of a dump how the container is now.
 func (m *Creator) stateAfter(ctx context.Context, c docker.Container, err error) error {
+	var failed *dumpFailed
+	if !errors.As(err, &failed) {
+		return err
+	}
 	ctx = context.WithoutCancel(ctx)
 	err = m.heal(ctx, c, err)
 	now, inspectErr := m.Docker.Inspect(ctx, c.ID)
@@ -243,9 +280,9 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan, d docker.Daemon) 
 // askDaemon asks while CRIU dumps. Versions are for a reader: a daemon that
 // does not answer costs them, not the checkpoint.
 func (m *Creator) askDaemon(ctx context.Context) <-chan docker.Daemon {
-	answer := make(chan docker.Daemon, 1)
+	answer, daemon := make(chan docker.Daemon, 1), m.Docker
 	go func() {
-		d, _ := m.Docker.Daemon(ctx)
+		d, _ := daemon.Daemon(ctx)
 		answer <- d
 	}()
 	return answer
@@ -255,7 +292,7 @@ func (m *Creator) askDaemon(ctx context.Context) <-chan docker.Daemon {
 // that a restore right after is not refused.
 func (m *Creator) awaitStop(ctx context.Context, id string) {
 	for range 500 {
-		if c, err := m.Docker.Inspect(ctx, id); err == nil && c.State != "running" {
+		if c, err := m.Docker.Inspect(ctx, id); err == nil && c.State != "running" && c.State != "paused" {
 			return
 		}
 		time.Sleep(20 * time.Millisecond)

@@ -27,7 +27,8 @@ type job struct {
 
 // LockAuto holds packets off by iptables if the container has connections, and
 // else not at all: the two runs of iptables-restore, with the container frozen,
-// take as long as the rest of a small dump.
+// take as long as the rest of a small dump. Members of a group may talk to each
+// other, and connect until they are frozen: there it is always iptables.
 const LockAuto = "auto"
 
 const (
@@ -70,10 +71,11 @@ func (m *Creator) begin(req Request) (job, error) {
 	}
 	if j.options.NetworkLock == LockAuto {
 		j.lockChosen, j.options.NetworkLock = true, lockIptables
-		if _, own := namespaces(req.Container); own && !req.Container.Connected {
+		if _, own := namespaces(req.Container); own && !req.Container.Connected && req.member == nil {
 			j.options.NetworkLock = lockSkip
 		}
 	}
+	_ = m.Store.NoteUnpaused(req.Container.Name) // a killed run's: it runs again
 	var err error
 	if j.name, err = m.Store.Free(req.Container.Name, req.Name); err != nil {
 		return j, err

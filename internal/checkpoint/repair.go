@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
@@ -108,17 +107,16 @@ func (r *Repairer) one(ctx context.Context, name string, dryRun bool) ([]Leftove
 
 // paused finds the note of a run that had the container paused.
 func (r *Repairer) paused(name string) []Leftover {
-	file := filepath.Join(r.Store.Dir, name, metadata.PausedFile)
-	id, err := os.ReadFile(file)
-	if err != nil {
+	id := r.Store.PausedBy(name)
+	if id == "" {
 		return nil
 	}
-	return []Leftover{{What: "paused for a checkpoint", Container: name, Path: file, Action: Undo, undo: func(ctx context.Context) error {
-		return r.unpause(ctx, strings.TrimSpace(string(id)), file)
+	return []Leftover{{What: "paused for a checkpoint", Container: name, Action: Undo, undo: func(ctx context.Context) error {
+		return r.unpause(ctx, name, id)
 	}}}
 }
 
-func (r *Repairer) unpause(ctx context.Context, id, file string) error {
+func (r *Repairer) unpause(ctx context.Context, name, id string) error {
 	c, err := r.Docker.Inspect(ctx, id)
 	if err == nil && c.State == "paused" {
 		err = r.Docker.Unpause(ctx, id)
@@ -126,7 +124,7 @@ func (r *Repairer) unpause(ctx context.Context, id, file string) error {
 	if err != nil && !errors.Is(err, docker.ErrNoSuchContainer) {
 		return err
 	}
-	return os.Remove(file)
+	return r.Store.NoteUnpaused(name)
 }
 
 func residue(container string, found []docker.Leftover) []Leftover {

@@ -32,6 +32,7 @@ type Config struct {
 	PreDump    PreDump    `mapstructure:"pre_dump"`
 	Prune      Prune      `mapstructure:"prune"`
 	Mounts     Mounts     `mapstructure:"mounts"`
+	Batches    []Batch    `mapstructure:"-"` // see readBatches
 }
 
 // Docker is how the daemon is reached.
@@ -110,7 +111,7 @@ func Defaults() map[string]any {
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
 		"prune.keep_last": 0, "prune.keep_hourly": 0, "prune.keep_daily": 0, "prune.keep_weekly": 0,
 		"prune.keep_within": "0s", "prune.max_size": "",
-		"mounts.rules": []any{},
+		"mounts.rules": []any{}, "batches": []any{},
 	}
 }
 
@@ -121,6 +122,7 @@ var ErrInvalid = errors.New("invalid configuration")
 type Settings struct {
 	Config
 	values  *viper.Viper
+	batches any // as they are in the file
 	origins map[string]string
 }
 
@@ -136,12 +138,18 @@ func Load(file string, flags map[string]*pflag.Flag) (Settings, error) {
 		file = find()
 	}
 	if file != "" {
-		lines, err := readLines(file)
+		root, lines, err := readLines(file)
 		if err != nil {
 			return s, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
 		for key, line := range lines {
 			s.origins[key] = fmt.Sprintf("%s:%d", file, line)
+		}
+		if node := child(root, "batches"); node != nil {
+			if s.Batches, err = readBatches(node); err != nil {
+				return s, s.locate(err)
+			}
+			_ = node.Decode(&s.batches)
 		}
 		v.SetConfigFile(file)
 		v.SetConfigType("yaml")
@@ -162,9 +170,16 @@ func Load(file string, flags map[string]*pflag.Flag) (Settings, error) {
 		}
 		s.origins[key] = "--" + f.Name
 	}
-	err := v.UnmarshalExact(&s.Config)
+	all := struct {
+		*Config `mapstructure:",squash"`
+		Batches any `mapstructure:"batches"`
+	}{Config: &s.Config}
+	err := v.UnmarshalExact(&all)
 	if err == nil {
 		err = s.Validate()
+	}
+	if err == nil {
+		err = s.validateBatches()
 	}
 	return s, s.locate(err)
 }
@@ -176,7 +191,8 @@ func (s Settings) locate(err error) error {
 	}
 	var from []string
 	for key, origin := range s.origins {
-		if _, isSetting := Defaults()[key]; isSetting && strings.Contains(err.Error(), key) {
+		_, isSetting := Defaults()[key]
+		if (isSetting || strings.Contains(key, "[")) && mentions(err.Error(), key) {
 			from = append(from, fmt.Sprintf("%s is from %s", key, origin))
 		}
 	}
@@ -188,6 +204,20 @@ func (s Settings) locate(err error) error {
 		err = fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	return err
+}
+
+// mentions says whether a text has the key, and not only a longer one.
+func mentions(text, key string) bool {
+	for {
+		_, rest, found := strings.Cut(text, key)
+		if !found {
+			return false
+		}
+		if rest == "" || !strings.ContainsAny(rest[:1], "abcdefghijklmnopqrstuvwxyz_.[") {
+			return true
+		}
+		text = rest
+	}
 }
 
 // Setting is one key with its effective value.
@@ -205,7 +235,11 @@ func (s Settings) List() []Setting {
 		if from == "" {
 			from = "default"
 		}
-		list = append(list, Setting{Key: key, Value: s.values.Get(key), From: from})
+		value := s.values.Get(key)
+		if key == "batches" && s.batches != nil {
+			value = s.batches
+		}
+		list = append(list, Setting{Key: key, Value: value, From: from})
 	}
 	return list
 }
@@ -213,11 +247,6 @@ func (s Settings) List() []Setting {
 // Validate says which value is out of range.
 func (c Config) Validate() error {
 	var errs []error
-	oneOf := func(key, value string, allowed ...string) {
-		if !slices.Contains(allowed, value) {
-			errs = append(errs, fmt.Errorf("%w: %s: %q is none of %s", ErrInvalid, key, value, strings.Join(allowed, ", ")))
-		}
-	}
 	if c.Dir == "" {
 		errs = append(errs, fmt.Errorf("%w: dir is empty", ErrInvalid))
 	}
@@ -233,30 +262,55 @@ func (c Config) Validate() error {
 	if c.Docker.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("%w: docker.timeout: must be above 0", ErrInvalid))
 	}
-	if _, err := c.Checkpoint.GhostLimitBytes(); err != nil {
-		errs = append(errs, fmt.Errorf("%w: checkpoint.ghost_limit: %w", ErrInvalid, err))
-	}
-	oneOf("checkpoint.manage_cgroups_mode", c.Checkpoint.ManageCgroupsMode, "ignore", "none", "props", "soft", "full", "strict")
-	oneOf("checkpoint.network_lock", c.Checkpoint.NetworkLock, "auto", "iptables", "nftables", "skip")
-	oneOf("checkpoint.pre_dump", c.Checkpoint.PreDump, "off", "on", "auto")
-	oneOf("pre_dump.mode", c.PreDump.Mode, "splice", "read")
-	if p := c.PreDump; p.MaxDowntime < 0 || p.MaxTime < 0 || p.MinPages < 0 {
-		errs = append(errs, fmt.Errorf("%w: pre_dump: max_downtime, max_time and min_pages must not be below 0", ErrInvalid))
-	}
-	if p := c.PreDump; p.MinRounds < 1 || p.MaxRounds < p.MinRounds {
-		errs = append(errs, fmt.Errorf("%w: pre_dump: min_rounds %d and max_rounds %d are not 1 or more, in this order", ErrInvalid, p.MinRounds, p.MaxRounds))
-	}
-	if p := c.Prune; min(p.KeepLast, p.KeepHourly, p.KeepDaily, p.KeepWeekly) < 0 || p.KeepWithin < 0 {
-		errs = append(errs, fmt.Errorf("%w: prune: keep rules must not be below 0", ErrInvalid))
-	}
-	if n, err := units.RAMInBytes(c.Prune.MaxSize); c.Prune.MaxSize != "" && (err != nil || n <= 0) {
-		errs = append(errs, fmt.Errorf("%w: prune.max_size: %q is no size", ErrInvalid, c.Prune.MaxSize))
-	}
+	errs = append(errs, c.Checkpoint.validate("checkpoint"), c.PreDump.validate("pre_dump"), c.Prune.validate("prune"))
 	for i, r := range c.Mounts.Rules {
-		oneOf(fmt.Sprintf("mounts.rules[%d].action", i), r.Action, "dump", "external", "refuse")
+		errs = append(errs, oneOf(fmt.Sprintf("mounts.rules[%d].action", i), r.Action, "dump", "external", "refuse"))
 		if _, err := path.Match(r.Path, ""); err != nil || r.Path == "" && r.Type == "" {
 			errs = append(errs, fmt.Errorf("%w: mounts.rules[%d]: needs a path pattern or a type", ErrInvalid, i))
 		}
+	}
+	return errors.Join(errs...)
+}
+
+func oneOf(key, value string, allowed ...string) error {
+	if slices.Contains(allowed, value) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s: %q is none of %s", ErrInvalid, key, value, strings.Join(allowed, ", "))
+}
+
+// The sections that a batch has, too, say by at where they are.
+
+func (c Checkpoint) validate(at string) error {
+	var ghost error
+	if _, err := c.GhostLimitBytes(); err != nil {
+		ghost = fmt.Errorf("%w: %s.ghost_limit: %w", ErrInvalid, at, err)
+	}
+	return errors.Join(ghost,
+		oneOf(at+".manage_cgroups_mode", c.ManageCgroupsMode, "ignore", "none", "props", "soft", "full", "strict"),
+		oneOf(at+".network_lock", c.NetworkLock, "auto", "iptables", "nftables", "skip"),
+		oneOf(at+".pre_dump", c.PreDump, "off", "on", "auto"),
+	)
+}
+
+func (p PreDump) validate(at string) error {
+	errs := []error{oneOf(at+".mode", p.Mode, "splice", "read")}
+	if p.MaxDowntime < 0 || p.MaxTime < 0 || p.MinPages < 0 {
+		errs = append(errs, fmt.Errorf("%w: %s: max_downtime, max_time and min_pages must not be below 0", ErrInvalid, at))
+	}
+	if p.MinRounds < 1 || p.MaxRounds < p.MinRounds {
+		errs = append(errs, fmt.Errorf("%w: %s: min_rounds %d and max_rounds %d are not 1 or more, in this order", ErrInvalid, at, p.MinRounds, p.MaxRounds))
+	}
+	return errors.Join(errs...)
+}
+
+func (p Prune) validate(at string) error {
+	var errs []error
+	if min(p.KeepLast, p.KeepHourly, p.KeepDaily, p.KeepWeekly) < 0 || p.KeepWithin < 0 {
+		errs = append(errs, fmt.Errorf("%w: %s: keep rules must not be below 0", ErrInvalid, at))
+	}
+	if n, err := units.RAMInBytes(p.MaxSize); p.MaxSize != "" && (err != nil || n <= 0) {
+		errs = append(errs, fmt.Errorf("%w: %s.max_size: %q is no size", ErrInvalid, at, p.MaxSize))
 	}
 	return errors.Join(errs...)
 }

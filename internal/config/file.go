@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
+	"regexp"
 	"strings"
 	"syscall"
 
@@ -41,62 +41,105 @@ func trusted(path string) bool {
 	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
 }
 
-// readLines returns the line of every key in a YAML file. Keys that are no
-// settings are an error that names the nearest one: a misspelt key must not be
-// silently without effect.
-func readLines(path string) (map[string]int, error) {
+// readLines returns a YAML file and the line of every key in it; those in lists
+// have an index, as in mounts.rules[0].path. Keys that are no settings are an
+// error that names the nearest one: a misspelt key must not be silently without
+// effect.
+func readLines(path string) (*yaml.Node, map[string]int, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(data, &doc); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if len(doc.Content) == 0 {
-		return nil, nil // empty
+		return &doc, nil, nil // empty
 	}
-	if doc.Content[0].Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("%s:%d: want keys and values", path, doc.Content[0].Line)
+	root := doc.Content[0]
+	if root.Kind != yaml.MappingNode {
+		return nil, nil, fmt.Errorf("%s:%d: want keys and values", path, root.Line)
 	}
-	lines := map[string]int{}
-	collect(doc.Content[0], "", lines)
-	var errs []error
-	for key, line := range lines {
-		if !known(key) {
-			errs = append(errs, fmt.Errorf("%s:%d: unknown key %s; the nearest is %s", path, line, key, nearest(key)))
-		}
+	c := collector{known: keys(), lines: map[string]int{}}
+	c.collect(root, "")
+	for _, key := range c.unknown {
+		err = errors.Join(err, fmt.Errorf("%s:%d: unknown key %s; the nearest is %s", path, c.lines[key], key, nearest(c.known, key)))
 	}
-	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
-	return lines, errors.Join(errs...)
+	return root, c.lines, err
 }
 
-func collect(n *yaml.Node, prefix string, lines map[string]int) {
+// collector walks a file. The keys of a container's name and of a list's index
+// are in brackets.
+type collector struct {
+	known   map[string]bool
+	lines   map[string]int
+	unknown []string
+}
+
+func (c *collector) collect(n *yaml.Node, prefix string) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := prefix + strings.ToLower(n.Content[i].Value)
-		lines[key] = n.Content[i].Line
-		if value := n.Content[i+1]; value.Kind == yaml.MappingNode {
-			collect(value, key+".", lines)
+		if strings.HasSuffix(prefix, "].containers.") {
+			key = strings.TrimSuffix(prefix, ".") + "[" + n.Content[i].Value + "]"
+		}
+		c.lines[key] = n.Content[i].Line
+		if !c.known[inList.ReplaceAllString(key, "[]")] {
+			c.unknown = append(c.unknown, key)
+			continue // what is below is no better known
+		}
+		switch value := n.Content[i+1]; value.Kind {
+		case yaml.MappingNode:
+			c.collect(value, key+".")
+		case yaml.SequenceNode:
+			for n, item := range value.Content {
+				if item.Kind == yaml.MappingNode {
+					c.collect(item, fmt.Sprintf("%s[%d].", key, n))
+				}
+			}
 		}
 	}
 }
 
-// known says whether a key is a setting or a section of some.
-func known(key string) bool {
+var inList = regexp.MustCompile(`\[[^\]]*\]`)
+
+// keys are all that a file may have, and the sections they are in.
+func keys() map[string]bool {
+	all := []string{"mounts.rules[].path", "mounts.rules[].type", "mounts.rules[].action"}
+	for _, k := range []string{
+		"name", "select.all", "select.names", "select.labels", "select.compose_project", "select.image", "select.exclude",
+		"name_template", "concurrency", "consistent", "allow_empty",
+	} {
+		all = append(all, "batches[]."+k)
+	}
 	for k := range Defaults() {
-		if k == key || strings.HasPrefix(k, key+".") {
-			return true
+		all = append(all, k)
+		if strings.HasPrefix(k, "checkpoint.") || strings.HasPrefix(k, "pre_dump.") {
+			all = append(all, "batches[].options."+k, "batches[].containers[]."+k)
+		}
+		if rule, ok := strings.CutPrefix(k, "prune."); ok {
+			all = append(all, "batches[].keep."+rule)
 		}
 	}
-	return false
+	known := map[string]bool{}
+	for _, k := range all {
+		for ; k != ""; k = k[:max(strings.LastIndexAny(k, ".["), 0)] {
+			known[k] = true
+		}
+	}
+	return known
 }
 
-func nearest(key string) string {
-	best, distance := "", -1
-	for k := range Defaults() {
-		if d := levenshtein.ComputeDistance(key, k); distance < 0 || d < distance || d == distance && k < best {
+// nearest is the key that is most like this one, with its places in lists.
+func nearest(known map[string]bool, key string) string {
+	plain, best, distance := inList.ReplaceAllString(key, "[]"), "", -1
+	for k := range known {
+		if d := levenshtein.ComputeDistance(plain, k); distance < 0 || d < distance || d == distance && k < best {
 			best, distance = k, d
 		}
+	}
+	for _, place := range inList.FindAllString(key, -1) {
+		best = strings.Replace(best, "[]", place, 1)
 	}
 	return best
 }

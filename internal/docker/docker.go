@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -115,28 +116,31 @@ func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
 	return d, translate("", err)
 }
 
-// Names returns the names of all containers, running or not.
-func (c *Client) Names(ctx context.Context) ([]string, error) {
+// Listed is what Docker's list says of a container.
+type Listed struct {
+	ID, Name, Image, State string
+	Labels                 map[string]string
+}
+
+// List returns all containers, running or not, by name.
+func (c *Client) List(ctx context.Context) ([]Listed, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	list, err := c.api.ContainerList(ctx, container.ListOptions{All: true})
+	found, err := c.api.ContainerList(ctx, container.ListOptions{All: true})
 	if err != nil {
 		return nil, translate("", err)
 	}
-	var names []string
-	for _, s := range list {
-		if len(s.Names) > 0 {
-			names = append(names, strings.TrimPrefix(s.Names[0], "/"))
+	var list []Listed
+	for _, s := range found {
+		if len(s.Names) == 0 {
+			continue // being removed
 		}
+		// A link to the container from another one is listed as OTHER/ALIAS.
+		slices.SortFunc(s.Names, func(a, b string) int { return strings.Count(a, "/") - strings.Count(b, "/") })
+		list = append(list, Listed{ID: s.ID, Name: strings.TrimPrefix(s.Names[0], "/"), Image: s.Image, State: string(s.State), Labels: s.Labels})
 	}
-	return names, nil
-}
-
-// Unpause lets a paused container run.
-func (c *Client) Unpause(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	return translate(id, c.api.ContainerUnpause(ctx, id))
+	slices.SortFunc(list, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
 }
 
 // RestoreBroken says whether a Docker version cannot start a checkpoint of a

@@ -58,6 +58,11 @@ func parseCgroup(text string) ([]Cgroup, string) {
 	}
 }
 
+// HasConnections asks again what Connected says.
+func (c Container) HasConnections() bool {
+	return connected(filepath.Join("/proc", strconv.Itoa(c.PID)))
+}
+
 // connected says whether the process's network namespace has TCP sockets with
 // a peer: in any state but TIME_WAIT, CLOSE and LISTEN, see
 // include/net/tcp_states.h.

@@ -66,6 +66,10 @@ func (s Store) own() error {
 		return err
 	}
 	if len(entries) > 0 {
+		// Another run may have taken it over just now, and begun to fill it.
+		if info, err := os.Stat(s.Dir); err != nil || info.Mode().Perm()&othersAny == 0 {
+			return err
+		}
 		return fmt.Errorf("%w: %s may be read by others (mode %04o) and is not empty", ErrExposed, s.Dir, info.Mode().Perm())
 	}
 	return os.Chmod(s.Dir, 0o700)

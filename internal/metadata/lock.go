@@ -14,9 +14,9 @@ import (
 const (
 	lockFile  = ".lock"
 	trackFile = ".track"
-	// PausedFile holds the ID of a container that was paused for a checkpoint,
-	// and is removed when it runs again.
-	PausedFile = ".paused"
+	// pausedFile is there while a run has the container paused: a run that is
+	// killed leaves it, and whoever finds it lets the container run on.
+	pausedFile = ".paused"
 )
 
 // Lock takes the container's lock, or returns ErrLocked. The lock ends with

@@ -121,6 +121,17 @@ type Round struct {
 	ExpectedUS int64 `json:"expected_downtime_us"`
 }
 
+// Group is what a checkpoint was taken together with, all of it frozen.
+type Group struct {
+	ID      string   `json:"id"`
+	Batch   string   `json:"batch,omitempty"`
+	Members []string `json:"members"` // names of containers
+	// SpreadUS is from the first freeze to the last, as Docker reported them.
+	SpreadUS int64 `json:"spread_us"`
+	// FrozenUS is from this container's freeze to its thaw, or its end.
+	FrozenUS int64 `json:"frozen_us"`
+}
+
 // Versions are of what made the checkpoint; empty when unknown.
 type Versions struct {
 	Checkpointctl string `json:"checkpointctl"`
@@ -156,6 +167,7 @@ type Record struct {
 	Timestamp    time.Time `json:"timestamp"`
 	Options      Options   `json:"options"`
 	PreDump      *PreDump  `json:"pre_dump,omitempty"`
+	Group        *Group    `json:"group,omitempty"`
 	Versions     Versions  `json:"versions"`
 	Architecture string    `json:"architecture"`
 	CPUFeatures  []string  `json:"cpu_features"`

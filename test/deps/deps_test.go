@@ -17,8 +17,10 @@ const module = "github.com/checkpointctl/checkpointctl/"
 var allowed = map[string][]string{
 	"cmd/checkpointctl": {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl/cli": {
-		"internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts",
+		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts",
 	},
+	"cmd/tar":             nil,
+	"internal/batch":      {"internal/docker"},
 	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/metadata", "internal/mounts"},
 	"internal/docker":     {"internal/mounts"},
 	"internal/config":     nil,

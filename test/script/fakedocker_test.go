@@ -34,6 +34,7 @@ type daemon struct {
 	garbage    bool          // answers that are no JSON
 	huge       bool          // answers without end
 	failing    bool          // no container starts
+	noPause    string        // this one cannot be paused
 	containers map[string]*box
 }
 
@@ -91,6 +92,8 @@ func (d *daemon) set(pairs []string) error {
 			d.huge = value == "true"
 		case "failing":
 			d.failing = value == "true"
+		case "no-pause":
+			d.noPause = value
 		default:
 			err = fmt.Errorf("daemon has no %s", key)
 		}
@@ -104,12 +107,14 @@ func (d *daemon) set(pairs []string) error {
 func (d *daemon) add(name string, pairs []string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	b := &box{id: fmt.Sprintf("%064x", len(d.containers)+0xabc000), name: name, image: "app:1", digest: "sha256:app", driver: "overlay2"}
+	b := &box{id: fmt.Sprintf("%064x", len(d.containers)+0xabc000), name: name, image: "app:1", digest: "sha256:app", driver: "overlay2", labels: map[string]string{}}
 	for _, p := range pairs {
 		key, value, _ := strings.Cut(p, "=")
 		switch key {
 		case "id":
 			b.id = value
+		case "image":
+			b.image = value
 		case "digest":
 			b.digest = value
 		case "restart":
@@ -122,7 +127,7 @@ func (d *daemon) add(name string, pairs []string) error {
 			b.driver = value
 		case "label":
 			k, v, _ := strings.Cut(value, ":")
-			b.labels = map[string]string{k: v}
+			b.labels[k] = v
 		case "rm":
 			b.autoRemove = value == "true"
 		default:
@@ -212,7 +217,7 @@ func (d *daemon) handler() http.Handler {
 	mux.HandleFunc("GET /{v}/containers/json", func(w http.ResponseWriter, _ *http.Request) {
 		var list []container.Summary
 		for name, b := range d.containers {
-			list = append(list, container.Summary{ID: b.id, Names: []string{"/" + name}})
+			list = append(list, container.Summary{ID: b.id, Names: []string{"/" + name}, Image: b.image, Labels: b.labels, State: d.inspect(b).State.Status})
 		}
 		d.answer(w, list)
 	})
@@ -225,13 +230,24 @@ func (d *daemon) handler() http.Handler {
 		d.answer(w, d.inspect(b))
 	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.restore)
-	mux.HandleFunc("POST /{v}/containers/{ref}/unpause", func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /{v}/containers/{ref}/pause", d.turn("", "paused"))
+	mux.HandleFunc("POST /{v}/containers/{ref}/unpause", d.turn("paused", ""))
+	return mux
+}
+
+// turn changes what a container's state is said to be.
+func (d *daemon) turn(from, to string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		d.find(r.PathValue("ref")).state = ""
+		b := d.find(r.PathValue("ref"))
+		if b == nil || b.state != from || d.noPause == b.name {
+			refuse(w, http.StatusConflict, "not to be paused or unpaused")
+			return
+		}
+		b.state = to
 		w.WriteHeader(http.StatusNoContent)
-	})
-	return mux
+	}
 }
 
 // find resolves a name, an ID or a unique prefix of one.
@@ -256,7 +272,7 @@ func (d *daemon) inspect(b *box) container.InspectResponse {
 	if b.running() {
 		state = &container.State{Status: "running", Running: true, Pid: b.cmd.Process.Pid, StartedAt: b.started.Format(time.RFC3339Nano)}
 	}
-	if b.state != "" {
+	if b.state != "" && (b.running() || b.state != "paused") {
 		state.Status = b.state
 	}
 	merged := filepath.Join(d.root, "merged", b.name)

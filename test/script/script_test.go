@@ -76,6 +76,7 @@ func setup(env *testscript.Env) error {
 //
 //	docker run NAME [KEY=VALUE...]    a container with a process
 //	docker create NAME [KEY=VALUE...] one that does not run
+//	docker pause NAME
 //	docker kill NAME
 //	docker rm NAME
 //	docker daemon KEY=VALUE...
@@ -91,6 +92,8 @@ func dockerCmd(ts *testscript.TestScript, neg bool, args []string) {
 		if err == nil && args[0] == "run" {
 			err = d.start(args[1])
 		}
+	case "pause":
+		d.containers[args[1]].state = "paused"
 	case "kill":
 		err = d.kill(args[1])
 	case "rm":

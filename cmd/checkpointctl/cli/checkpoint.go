@@ -11,40 +11,56 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
 type checkpointOptions struct {
-	container, name, parent string
-	roundsOnly              bool
+	containers   []string
+	name, parent string
+	roundsOnly   bool
+	selectOptions
 }
 
 func newCheckpointCmd(d *deps) *cobra.Command {
 	var o checkpointOptions
 	cmd := &cobra.Command{
-		Use:   "checkpoint CONTAINER",
-		Short: "Checkpoint a running container",
-		Long: `Checkpoint a running container into the store.
+		Use:   "checkpoint CONTAINER... | --all | --label KEY[=VALUE] | --compose-project NAME | --image PATTERN | --batch NAME",
+		Short: "Checkpoint running containers",
+		Long: `Checkpoint running containers into the store.
 
-The container is frozen while CRIU copies its memory and runs on afterwards;
+A container is frozen while CRIU copies its memory and runs on afterwards;
 with --leave-running=false it is killed when its checkpoint is written. Open TCP
 connections and file locks are checkpointed too. If anything fails the container
 runs on and nothing is left in the store but the log.
+
+Several containers are taken side by side; a failure of one does not stop the
+others. With --consistent all are frozen before the first is dumped, and none is
+kept unless all could be taken. --batch takes selection and options from the
+configuration file, and removes afterwards what its keep rules do not want.
 
 With --pre-dump memory is copied in rounds while the container runs, so that it
 is frozen for what changed since the last round only: until --max-downtime can
 be met, or more rounds would not help.
 ` + exitHelp,
 		Example: `  checkpointctl checkpoint myapp --name before-upgrade
-  checkpointctl checkpoint myapp --max-downtime 50ms`,
-		Args:              cobra.ExactArgs(1),
-		ValidArgsFunction: d.completeContainer,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			o.container = args[0]
-			return runCheckpoint(cmd.Context(), d, o)
+  checkpointctl checkpoint myapp --max-downtime 50ms
+  checkpointctl checkpoint --compose-project shop --consistent
+  checkpointctl checkpoint --batch nightly --dry-run`,
+		Args: func(_ *cobra.Command, args []string) error {
+			o.containers = args
+			return o.check()
+		},
+		ValidArgsFunction: d.completeContainers,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if len(o.containers) == 1 && !o.dryRun {
+				return runCheckpoint(cmd.Context(), d, o)
+			}
+			return runBatch(cmd.Context(), d, o)
 		},
 	}
 	f := cmd.Flags()
+	d.selectFlags(cmd, &o.selectOptions)
 	f.StringVar(&o.name, "name", "", "`name` of the checkpoint (default the next free of checkpoint1, checkpoint2, ...)")
 	f.Bool("leave-running", true, "let the container run on")
 	f.String("pre-dump", "off", "copy memory in rounds first: off, on or auto (on where the kernel can)")
@@ -96,18 +112,18 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err := d.requireRoot(); err != nil {
 		return err
 	}
-	dumper := d.dumper()
-	go func() { _, _ = dumper.Version() }() // while Docker answers
-	client, c, err := d.container(ctx, o.container)
+	m, err := d.maker()
 	if err != nil {
 		return err
 	}
-	creator := &checkpoint.Creator{Dumper: dumper, Docker: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended}
+	c, err := m.container(ctx, o.containers[0])
+	if err != nil {
+		return err
+	}
 	show := &rounds{out: d.progress()}
-	r, err := creator.Create(ctx, checkpoint.Request{
-		Container: c, Name: o.name, Options: dumpOptions(d.cfg.Config), Parent: o.parent,
-		Rounds: d.rounds(ctx, dumper, o), RoundsOnly: o.roundsOnly, Progress: show.round,
-	})
+	req := m.request(ctx, d.cfg.Config, c, o)
+	req.Progress = show.round
+	r, err := m.creator.Create(ctx, req)
 	show.end()
 	if err != nil {
 		return err
@@ -123,12 +139,60 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	return err
 }
 
+// maker makes checkpoints as the command line and the configuration say.
+type maker struct {
+	*deps
+	dumper  *criu.Dumper
+	client  *docker.Client
+	creator *checkpoint.Creator
+}
+
+func (d *deps) maker() (*maker, error) {
+	client, err := d.docker()
+	if err != nil {
+		return nil, err
+	}
+	m := &maker{deps: d, dumper: d.dumper(), client: client}
+	go func() { _, _ = m.dumper.Version() }() // while Docker answers
+	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Freezer: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended}
+	return m, nil
+}
+
+// container asks Docker for the container that the user named. One that a
+// killed run left paused runs on first.
+func (m *maker) container(ctx context.Context, ref string) (docker.Container, error) {
+	c, err := m.client.Inspect(ctx, ref)
+	if err != nil || c.State != "paused" || m.store().PausedBy(c.Name) != c.ID {
+		return c, err
+	}
+	if err := m.mend(ctx, m.client, c); err != nil {
+		return c, err
+	}
+	return m.client.Inspect(ctx, c.ID)
+}
+
+func (m *maker) request(ctx context.Context, cfg config.Config, c docker.Container, o checkpointOptions) checkpoint.Request {
+	return checkpoint.Request{
+		Container: c, Name: o.name, Options: dumpOptions(cfg), Parent: o.parent,
+		Rounds: m.rounds(ctx, cfg, c.Name), RoundsOnly: o.roundsOnly,
+	}
+}
+
 func summary(r metadata.Record) string {
 	if r.Kind == metadata.KindPreDump {
 		return fmt.Sprintf("pre-dumped %s: %s, the container runs on; checkpointctl checkpoint %s --parent %s continues it",
 			r.Name, size(r.SizeBytes), r.Name, r.Checkpoint)
 	}
-	return fmt.Sprintf("checkpointed %s: %s, frozen %s, %s", r.Name, size(r.SizeBytes), micros(r.Stats.FrozenUS), after(r))
+	return fmt.Sprintf("checkpointed %s: %s, frozen %s, %s", r.Name, size(r.SizeBytes), frozen(r), after(r))
+}
+
+// frozen is how long the container stood still: in a group longer than CRIU
+// needed.
+func frozen(r metadata.Record) string {
+	if r.Group != nil {
+		return micros(uint64(r.Group.FrozenUS))
+	}
+	return micros(r.Stats.FrozenUS)
 }
 
 func after(r metadata.Record) string {

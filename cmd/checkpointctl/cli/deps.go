@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/sirupsen/logrus"
@@ -64,6 +65,9 @@ func (d *deps) load() error {
 		}
 	}
 	if d.cfg, err = config.Load(d.configFile, set); err != nil {
+		return err
+	}
+	if err := d.cfg.CheckNames(metadata.CheckName); err != nil {
 		return err
 	}
 	level, err := logrus.ParseLevel(d.cfg.LogLevel)
@@ -179,13 +183,18 @@ func (d *deps) completeNames(cmd *cobra.Command, args []string, _ string) ([]str
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	names, _ := client.Names(cmd.Context())
+	list, _ := client.List(cmd.Context())
+	var names []string
+	for _, c := range list {
+		names = append(names, c.Name)
+	}
 	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeContainers completes any number of containers.
-func (d *deps) completeContainers(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
-	return d.completeNames(cmd, nil, word)
+// completeContainers completes any number of containers, each once.
+func (d *deps) completeContainers(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	names, directive := d.completeNames(cmd, nil, word)
+	return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(args, n) }), directive
 }
 
 // completeContainer completes the one argument of a command.

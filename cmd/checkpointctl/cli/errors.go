@@ -51,12 +51,15 @@ func classify(err error, parsed bool) (code int, hint string) {
 		dump    *criu.DumpError
 		restore *docker.RestoreError
 		checks  *checkError
+		several *batchError
 	)
 	switch {
 	case errors.Is(err, errIncomplete):
 		return exitIncomplete, ""
 	case errors.As(err, &checks):
 		return checks.code, ""
+	case errors.As(err, &several):
+		return several.code, ""
 	case !parsed:
 		return exitUsage, "checkpointctl --help"
 	case errors.Is(err, metadata.ErrExposed):

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 )
 
@@ -27,7 +28,7 @@ left in the store but the log.
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: d.completeContainer,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.container = args[0]
+			o.containers = args
 			d.cfg.Checkpoint.PreDump, d.cfg.Checkpoint.LeaveRunning = "on", true
 			return runCheckpoint(cmd.Context(), d, o)
 		},
@@ -57,16 +58,16 @@ func (d *deps) roundFlags(f *pflag.FlagSet, o *checkpointOptions) {
 }
 
 // rounds returns the policy, or nothing when no rounds are to be made.
-func (d *deps) rounds(ctx context.Context, dumper *criu.Dumper, o checkpointOptions) *criu.Policy {
-	switch d.cfg.Checkpoint.PreDump {
+func (m *maker) rounds(ctx context.Context, cfg config.Config, container string) *criu.Policy {
+	switch cfg.Checkpoint.PreDump {
 	case "off":
 		return nil
 	case "auto":
-		if err := dumper.DirtyTracking(ctx); err != nil {
-			d.log.Warnf("no pre-dump of %s: %v", o.container, err)
+		if err := m.dumper.DirtyTracking(ctx); err != nil {
+			m.log.Warnf("no pre-dump of %s: %v", container, err)
 			return nil
 		}
 	}
-	p := d.cfg.PreDump
+	p := cfg.PreDump
 	return &criu.Policy{MaxDowntime: p.MaxDowntime, MinRounds: p.MinRounds, MaxRounds: p.MaxRounds, MaxTime: p.MaxTime, MinPages: uint64(p.MinPages)}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -28,17 +30,68 @@ type rounds struct {
 
 func (p *rounds) round(r criu.Round, stop criu.Stop) {
 	p.live = true
-	fmt.Fprintf(p.out, "\r\x1b[Kround %d: %d dirty pages, %s, frozen %s, expected downtime %s", r.Number,
+	fmt.Fprint(p.out, "\r\x1b[K"+roundLine(r, stop))
+}
+
+func roundLine(r criu.Round, stop criu.Stop) string {
+	line := fmt.Sprintf("round %d: %d dirty pages, %s, frozen %s, expected downtime %s", r.Number,
 		r.Stats.PagesWritten, pages(r.Stats.PagesWritten), millis(r.Stats.Downtime()), millis(r.Expected))
 	if stop != "" {
-		fmt.Fprintf(p.out, ", %s", stop)
+		line += fmt.Sprintf(", %s", stop)
 	}
+	return line
 }
 
 // end makes room for what is printed next.
 func (p *rounds) end() {
 	if p.live {
 		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+}
+
+// board keeps a line for each container that is being worked on, below all that
+// is printed meanwhile.
+type board struct {
+	out   io.Writer
+	width int
+	mu    sync.Mutex
+	names []string // in the order of their lines
+	lines map[string]string
+}
+
+func newBoard(out io.Writer) *board {
+	b := &board{out: out, width: 80, lines: map[string]string{}}
+	if f, ok := out.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			b.width = w
+		}
+	}
+	return b
+}
+
+// set changes a container's line; none when it is empty.
+func (b *board) set(name, line string) {
+	b.print(func() {
+		if line == "" {
+			b.names = slices.DeleteFunc(b.names, func(n string) bool { return n == name })
+		} else if !slices.Contains(b.names, name) {
+			b.names = append(b.names, name)
+		}
+		b.lines[name] = line
+	})
+}
+
+// print lets f print while the lines are away.
+func (b *board) print(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := len(b.names); n > 0 {
+		fmt.Fprintf(b.out, "\x1b[%dA\x1b[J", n)
+	}
+	f()
+	for _, name := range b.names {
+		line := name + ": " + b.lines[name]
+		fmt.Fprintln(b.out, line[:min(len(line), b.width-1)]) // one that wraps would be two
 	}
 }
 

@@ -1,0 +1,276 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/batch"
+	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
+	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+)
+
+// batchError says how many of several failed, and carries the exit status.
+type batchError struct{ failed, of, code int }
+
+func (e *batchError) Error() string {
+	return fmt.Sprintf("%d of %d containers failed", e.failed, e.of)
+}
+
+// outcome is what became of one container.
+type outcome struct {
+	Container string           `json:"container"`
+	OK        bool             `json:"ok"`
+	Record    *metadata.Record `json:"record,omitempty"`
+	Removed   []string         `json:"removed,omitempty"` // by the batch's keep rules
+	Error     string           `json:"error,omitempty"`
+	Code      int              `json:"code,omitempty"`
+	Hint      string           `json:"hint,omitempty"`
+}
+
+// batchRun is one run over several containers.
+type batchRun struct {
+	*maker
+	o       checkpointOptions
+	batch   config.Batch
+	began   time.Time
+	results []outcome
+	show    *board
+}
+
+func runBatch(ctx context.Context, d *deps, o checkpointOptions) error {
+	if o.name != "" {
+		if err := metadata.CheckName(o.name); err != nil {
+			return err
+		}
+	}
+	b, err := o.theBatch(d.cfg.Config)
+	if err != nil {
+		return err
+	}
+	if !o.dryRun {
+		if err := d.requireRoot(); err != nil {
+			return err
+		}
+	}
+	m, err := d.maker()
+	if err != nil {
+		return err
+	}
+	picks, err := o.pick(ctx, m, b.Select)
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		if err := printPicks(d, picks); err != nil {
+			return err
+		}
+	}
+	chosen := slices.DeleteFunc(slices.Clone(picks), func(p batch.Pick) bool { return !p.Selected })
+	switch {
+	case len(chosen) == 0 && !b.AllowEmpty:
+		return fmt.Errorf("%w: the selection is empty, of %d that match none can be taken", docker.ErrNoSuchContainer, len(picks))
+	case o.dryRun:
+		return nil
+	}
+	run := &batchRun{maker: m, o: o, batch: b, began: time.Now(), show: newBoard(d.progress())}
+	for _, p := range chosen {
+		run.results = append(run.results, outcome{Container: p.Name})
+	}
+	run.all(ctx)
+	return run.report()
+}
+
+func (r *batchRun) all(ctx context.Context) {
+	limit := cmp.Or(r.batch.Concurrency, runtime.NumCPU())
+	one := r.checkpoint
+	if r.batch.Consistent {
+		records, errs := r.group(ctx, limit)
+		ctx = context.WithoutCancel(ctx) // they are made
+		one = func(_ context.Context, i int) (metadata.Record, error) {
+			if errs[i] != nil {
+				return metadata.Record{}, errs[i]
+			}
+			return records[i], nil
+		}
+	}
+	errs := batch.Run(ctx, len(r.results), limit, func(i int) error {
+		rec, err := one(ctx, i)
+		if err == nil {
+			r.results[i].Container, r.results[i].Record = rec.Name, &rec
+			r.results[i].Removed, err = r.prune(rec.Name)
+		}
+		r.done(i, err)
+		return err
+	})
+	for i, err := range errs {
+		if errors.Is(err, batch.ErrNotStarted) {
+			r.done(i, err)
+		}
+	}
+}
+
+// request is what is to be done with one container.
+func (r *batchRun) request(ctx context.Context, i int) (checkpoint.Request, error) {
+	c, err := r.container(ctx, r.results[i].Container)
+	if err != nil {
+		return checkpoint.Request{}, err
+	}
+	o := r.o
+	if o.name == "" && r.batch.NameTemplate != "" {
+		if o.name, err = r.batch.CheckpointName(c.Name, r.began); err != nil {
+			return checkpoint.Request{}, err
+		}
+	}
+	req := r.maker.request(ctx, r.cfg.For(r.batch, c.Name), c, o)
+	req.Progress = func(round criu.Round, stop criu.Stop) { r.show.set(c.Name, roundLine(round, stop)) }
+	return req, nil
+}
+
+func (r *batchRun) checkpoint(ctx context.Context, i int) (metadata.Record, error) {
+	r.show.set(r.results[i].Container, "dumping")
+	defer r.show.set(r.results[i].Container, "")
+	req, err := r.request(ctx, i)
+	if err != nil {
+		return metadata.Record{}, err
+	}
+	return r.creator.Create(ctx, req)
+}
+
+// group takes all at one moment, or none.
+func (r *batchRun) group(ctx context.Context, limit int) ([]metadata.Record, []error) {
+	req := checkpoint.GroupRequest{Batch: r.batch.Name, Members: make([]checkpoint.Request, len(r.results)), Limit: limit}
+	errs := batch.Run(ctx, len(r.results), limit, func(i int) (err error) {
+		r.show.set(r.results[i].Container, "in the group")
+		req.Members[i], err = r.request(ctx, i)
+		return err
+	})
+	defer func() {
+		for _, res := range r.results {
+			r.show.set(res.Container, "")
+		}
+	}()
+	for i, err := range errs {
+		for n := 0; err == nil && n < i; n++ {
+			if req.Members[n].Container.ID == req.Members[i].Container.ID {
+				errs[i] = fmt.Errorf("%w: container %s is named twice", config.ErrInvalid, req.Members[i].Container.Name)
+			}
+		}
+	}
+	if errors.Join(errs...) != nil {
+		names := make([]string, len(r.results))
+		for i, res := range r.results {
+			names[i] = res.Container
+		}
+		return nil, checkpoint.Blame(names, errs)
+	}
+	return r.creator.CreateGroup(ctx, req)
+}
+
+// prune applies the batch's keep rules to a container that was checkpointed.
+func (r *batchRun) prune(container string) ([]string, error) {
+	keep := keepRules(r.batch.Keep)
+	if keep.Empty() {
+		return nil, nil
+	}
+	verdicts, err := pruneOne(r.store(), container, keep, false)
+	if err != nil {
+		return nil, fmt.Errorf("the checkpoint is made, but the keep rules were not applied: %w", err)
+	}
+	var removed []string
+	for _, v := range verdicts {
+		if !v.Keep {
+			removed = append(removed, v.Record.Checkpoint)
+		}
+	}
+	return removed, nil
+}
+
+// done notes and prints what became of one container.
+func (r *batchRun) done(i int, err error) {
+	res := &r.results[i]
+	if res.OK = err == nil; err != nil {
+		res.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
+		res.Code, res.Hint = classify(err, true)
+		if e := excerptOf(err); e.Hint != "" {
+			res.Hint = e.Hint
+		}
+	}
+	if r.json {
+		return
+	}
+	r.show.print(func() {
+		if res.Record != nil {
+			fmt.Fprintln(r.errOut, summary(*res.Record))
+			fmt.Fprintf(r.out, "%s/%s\n", res.Record.Name, res.Record.Checkpoint)
+		}
+		if err != nil {
+			fmt.Fprintf(r.errOut, "%s: %s\n", res.Container, res.Error)
+		}
+		for _, name := range res.Removed {
+			fmt.Fprintf(r.errOut, "removed %s/%s: no rule keeps it\n", res.Container, name)
+		}
+	})
+}
+
+// report sums up, and fails if one has failed.
+func (r *batchRun) report() error {
+	sum := &batchError{of: len(r.results)}
+	for _, res := range r.results {
+		switch {
+		case res.OK:
+		case sum.failed == 0 || res.Code == sum.code:
+			sum.failed, sum.code = sum.failed+1, res.Code
+		default:
+			sum.failed, sum.code = sum.failed+1, exitOther
+		}
+	}
+	if sum.failed > 0 && sum.failed < sum.of {
+		sum.code = exitIncomplete
+	}
+	var err error
+	if r.json {
+		err = printJSON(r.out, append([]outcome{}, r.results...))
+	} else {
+		err = r.summarize()
+	}
+	if err == nil && sum.failed > 0 {
+		return sum
+	}
+	return err
+}
+
+func (r *batchRun) summarize() error {
+	if len(r.results) == 0 {
+		fmt.Fprintln(r.errOut, "no container to checkpoint")
+		return nil
+	}
+	err := table(r.errOut, func(w io.Writer) {
+		fmt.Fprint(w, "CONTAINER\tCHECKPOINT\tSIZE\tFROZEN\tRESULT\n")
+		for _, res := range r.results {
+			name, bytes, stood, result := "-", "-", "-", "ok"
+			if rec := res.Record; rec != nil {
+				name, bytes, stood = rec.Checkpoint, size(rec.SizeBytes), frozen(*rec)
+			}
+			if !res.OK {
+				result = fmt.Sprintf("failed (%d)", res.Code)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", res.Container, name, bytes, stood, result)
+		}
+	})
+	for _, res := range r.results {
+		if res.Hint != "" {
+			fmt.Fprintf(r.errOut, "checkpointctl: hint: %s: %s\n", res.Container, res.Hint)
+		}
+	}
+	return err
+}
