@@ -21,6 +21,7 @@ type yard struct {
 	mu     sync.Mutex
 	diary  []string
 	paused map[string]bool
+	ended  map[string]bool
 	fail   map[string]error // what the dump of a container does; nil in it: it panics
 }
 
@@ -33,6 +34,8 @@ func (y *yard) note(what, id string) {
 		y.paused[id] = true
 	case "unpause":
 		delete(y.paused, id)
+	case "end":
+		y.ended[id] = true
 	}
 }
 
@@ -51,7 +54,12 @@ func (y *yard) Unpause(ctx context.Context, id string) error {
 
 func (y *yard) Inspect(_ context.Context, id string) (docker.Container, error) {
 	c := inYard(id)
-	if y.paused[id] {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	switch {
+	case y.ended[id]:
+		c.State = "exited"
+	case y.paused[id]:
 		c.State = "paused"
 	}
 	return c, nil
@@ -80,10 +88,13 @@ func (y *yard) Dump(ctx context.Context, r criu.Request) (criu.Result, error) {
 	}
 	err := r.PostDump()
 	y.note("dumped", r.Root)
+	if err == nil && !r.Options.LeaveRunning {
+		y.note("end", r.Root)
+	}
 	return criu.Result{}, err
 }
 
-// inYard is a container that goes by one word; an A of its name connects it.
+// inYard is a container that goes by one word.
 func inYard(id string) docker.Container {
 	c := running()
 	c.ID, c.Name, c.RootFS = id, id, id
@@ -96,7 +107,7 @@ func inYard(id string) docker.Container {
 
 func (y *yard) group(t *testing.T, ctx context.Context, leave bool, limit int, ids ...string) (*Creator, []metadata.Record, []error) {
 	t.Helper()
-	y.paused = map[string]bool{}
+	y.paused, y.ended = map[string]bool{}, map[string]bool{}
 	m := &Creator{Dumper: y, Docker: y, Freezer: y, Store: metadata.Store{Dir: t.TempDir()}}
 	req := GroupRequest{Batch: "b", Limit: limit}
 	for _, id := range ids {
@@ -148,7 +159,7 @@ func TestGroupIsKilledTogether(t *testing.T) {
 	}
 	for _, id := range []string{"a", "b", "c"} {
 		for _, other := range []string{"a", "b", "c"} {
-			if y.at("dumped "+id) < y.at("dump "+other) {
+			if y.at("dumped "+id) < y.at("dump "+other) || y.at("unpause "+id) >= 0 {
 				t.Errorf("%s ended before %s was dumped: %v", id, other, y.diary)
 			}
 		}
