@@ -12,6 +12,9 @@ build:
 install: build
 	install -D -m 0755 bin/checkpointctl $(DESTDIR)$(PREFIX)/bin/checkpointctl
 	install -D -m 0755 libexec/checkpointctl/tar $(DESTDIR)$(PREFIX)/libexec/checkpointctl/tar
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for unit in configs/systemd/*; do \
+		sed 's,/usr/local/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 
 setup:
 	scripts/setup.sh --no-smoke
