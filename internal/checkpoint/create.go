@@ -13,6 +13,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
 type dumper interface {
@@ -51,6 +52,10 @@ type Request struct {
 	Rounds *criu.Policy
 	// RoundsOnly leaves the rounds to a later checkpoint, without a final dump.
 	RoundsOnly bool
+	// Seal, if set, encrypts the images to these recipients; they pass through
+	// StageDir, or through memory when it is empty. It goes with no Parent.
+	Seal     *seal.Recipients
+	StageDir string
 	// Progress, if set, hears of every round.
 	Progress func(criu.Round, criu.Stop)
 
@@ -96,14 +101,16 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err := m.mend(ctx, c); err != nil {
 		return t, err
 	}
-	if t.job, err = m.begin(req); err != nil {
+	t.job, err = m.begin(req)
+	t.unlock = func() { t.removeStage(); unlock() }
+	if err != nil {
 		return t, err
 	}
 	asked := m.askDaemon(ctx)
 	result, err := m.dump(ctx, t.job, req, plan)
 	if errors.Is(err, errConnected) {
 		t.options.NetworkLock = lockIptables
-		if err = t.draft.Empty(); err == nil {
+		if err = t.empty(); err == nil {
 			result, err = m.dump(ctx, t.job, req, plan)
 		}
 	}
@@ -151,7 +158,7 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 	c := req.Container
 	ns, emptyNet := namespaces(c)
 	r := criu.Request{
-		PID: c.PID, Root: c.RootFS, ImageDir: j.draft.Dir, External: plan.External(),
+		PID: c.PID, Root: c.RootFS, ImageDir: j.images, External: plan.External(),
 		ExternalNS: ns, EmptyNetNS: emptyNet, Parent: j.parentDir, Options: j.options,
 	}
 	if req.Rounds != nil {
@@ -160,11 +167,11 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 	if req.RoundsOnly {
 		return m.Dumper.PreDump(ctx, r)
 	}
-	if err := writeDescriptors(j.draft.Dir, c.PID); err != nil {
+	if err := writeDescriptors(j.images, c.PID); err != nil {
 		return criu.Result{}, err
 	}
 	r.PostDump = func() error {
-		if r.Options.NetworkLock == lockSkip && j.lockChosen && hasStreams(j.draft.Dir) {
+		if r.Options.NetworkLock == lockSkip && j.lockChosen && hasStreams(j.images) {
 			return errConnected
 		}
 		if req.Options.LeaveRunning {
@@ -172,7 +179,10 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 		}
 		// The last moment at which CRIU can still resume the container. From
 		// here on these images may be all there is of it.
-		err := j.draft.Complete(m.record(req, j, plan, docker.Daemon{}))
+		err := j.seal()
+		if err == nil {
+			err = j.draft.Complete(m.record(req, j, plan, docker.Daemon{}))
+		}
 		if err != nil || req.member == nil {
 			return err
 		}
@@ -267,7 +277,7 @@ func preDump(p criu.Policy, res criu.Result) *metadata.PreDump {
 func (m *Creator) record(req Request, j job, plan mounts.Plan, d docker.Daemon) metadata.Record {
 	h := thisHost()
 	version, _ := m.Dumper.Version() // refuse has seen it
-	return metadata.Record{
+	r := metadata.Record{
 		SchemaVersion: metadata.SchemaVersion, Checkpoint: j.name, Kind: j.kind, Parent: req.Parent, TrackID: j.trackID,
 		Container: Describe(req.Container, plan), Timestamp: j.began, Options: metadata.Options(j.options),
 		Architecture: h.architecture, CPUFeatures: h.cpuFeatures,
@@ -275,6 +285,10 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan, d docker.Daemon) 
 			Checkpointctl: m.Version, CRIU: version.String(), Docker: d.Version, Runc: d.Runc, Kernel: h.kernel,
 		},
 	}
+	if req.Seal != nil {
+		r.Encrypted, r.Recipients = true, req.Seal.Names
+	}
+	return r
 }
 
 // askDaemon asks while CRIU dumps. Versions are for a reader: a daemon that

@@ -12,13 +12,17 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
 // job is a checkpoint under way.
 type job struct {
 	name, kind, trackID string
 	draft               *metadata.Draft
-	parentDir           string // relative to the draft's
+	images              string // where CRIU writes: the draft's directory or the stage's
+	stage               *metadata.Stage
+	sealer              *seal.Sealer // set when the images are to be encrypted
+	parentDir           string       // relative to images
 	options             criu.Options
 	lockChosen          bool // by LockAuto
 	policy              criu.Policy
@@ -80,8 +84,18 @@ func (m *Creator) begin(req Request) (job, error) {
 	if j.name, err = m.Store.Free(req.Container.Name, req.Name); err != nil {
 		return j, err
 	}
-	if j.draft, err = m.Store.Begin(req.Container.Name, j.name); err != nil || !req.tracked() {
+	if j.draft, err = m.Store.Begin(req.Container.Name, j.name); err != nil {
 		return j, err
+	}
+	j.images = j.draft.Dir
+	if req.Seal != nil {
+		if err := j.beginSealed(req); err != nil {
+			j.discard(err)
+			return j, err
+		}
+	}
+	if !req.tracked() {
+		return j, nil
 	}
 	// From here on the kernel counts for this chain, even if it fails.
 	j.trackID, j.options.TrackMem = rand.Text(), true
@@ -109,7 +123,7 @@ func continues(c docker.Container, parent metadata.Record, tracked string) error
 func (j job) discard(err error) {
 	log := ""
 	var failed *criu.DumpError
-	if errors.As(err, &failed) {
+	if errors.As(err, &failed) && j.sealer == nil {
 		log = failed.Log
 	}
 	j.draft.Discard(criu.LogFile, log)
@@ -117,11 +131,14 @@ func (j job) discard(err error) {
 
 // publish completes the record and lets the checkpoint appear.
 func (j job) publish(r *metadata.Record) (err error) {
-	// The disk takes the images while their sums are made.
-	var g errgroup.Group
-	g.Go(j.draft.Sync)
-	r.Files, r.SizeBytes, err = metadata.Hash(j.draft.Dir)
-	if err = errors.Join(err, g.Wait()); err == nil {
+	if err = j.seal(); err == nil {
+		// The disk takes the images while their sums are made.
+		var g errgroup.Group
+		g.Go(j.draft.Sync)
+		r.Files, r.SizeBytes, err = metadata.Hash(j.draft.Dir)
+		err = errors.Join(err, g.Wait())
+	}
+	if err == nil {
 		err = j.draft.Publish(*r)
 	}
 	switch {

@@ -25,6 +25,7 @@ type restorer interface {
 type Restorer struct {
 	Docker restorer
 	Store  metadata.Store
+	Opener Opener // of encrypted checkpoints
 	// NoVerify compares sizes and links with the record, but reads nothing.
 	NoVerify bool
 }
@@ -44,15 +45,44 @@ func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata
 			return err
 		}
 	}
-	dir := r.Store.Path(rec.Name, rec.Checkpoint)
-	unlock, err := r.Store.Lock(rec.Name)
+	from := source{dir: r.Store.Path(rec.Name, rec.Checkpoint), Record: rec}
+	from.within = filepath.Dir(from.dir)
+	from.keepLog = func(log []byte) error { return os.WriteFile(filepath.Join(from.dir, docker.RestoreLog), log, 0o600) }
+	if rec.Encrypted {
+		stage, sealed, plain, err := r.Opener.open(r.Store, rec)
+		if err != nil {
+			return fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
+		}
+		defer func() { _ = stage.Remove() }()
+		from = source{dir: stage.Dir, within: stage.Dir, Record: plain}
+		from.keepLog = func(log []byte) error { return sealed.Add(docker.RestoreLog, log) }
+		if problems := imageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
+			return damaged(rec, problems)
+		}
+	}
+	return r.restore(ctx, c, from, tcpClose)
+}
+
+// source is where the images are, as CRIU wrote them, and what to do with the
+// log of a restore from them.
+type source struct {
+	metadata.Record
+	dir, within string
+	keepLog     func([]byte) error
+}
+
+func (r *Restorer) restore(ctx context.Context, c docker.Container, from source, tcpClose bool) error {
+	unlock, err := r.Store.Lock(from.Name)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{ContainerID: c.ID, ImageDir: dir, Within: filepath.Dir(dir), Bundle: rec.BundlePath, CRIUConfig: criuConfig(rec, tcpClose)})
+	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{
+		ContainerID: c.ID, ImageDir: from.dir, Within: from.within, LinkAll: from.Encrypted,
+		Bundle: from.BundlePath, CRIUConfig: criuConfig(from.Record, tcpClose),
+	})
 	if log != nil {
-		_ = os.WriteFile(filepath.Join(dir, docker.RestoreLog), log, 0o600)
+		_ = from.keepLog(log)
 	}
 	return err
 }
@@ -79,10 +109,15 @@ func (r *Restorer) verify(rec metadata.Record) error {
 	if r.NoVerify {
 		depth = metadata.Sizes
 	}
-	problems := Verify(r.Store, rec, depth)
-	if problems == nil {
-		return nil
+	// What is inside of an encrypted one is checked when it is open.
+	problems, err := Opener{}.Verify(r.Store, rec, depth)
+	if problems != nil {
+		return damaged(rec, problems)
 	}
+	return err
+}
+
+func damaged(rec metadata.Record, problems []string) error {
 	return fmt.Errorf("%w: %s/%s: %s", metadata.ErrDamaged, rec.Name, rec.Checkpoint, strings.Join(problems, ", "))
 }
 

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"fmt"
 	"path/filepath"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
@@ -8,14 +9,24 @@ import (
 )
 
 // Verify returns what is not as it was recorded, and, unless sizes alone are
-// looked at, where CRIU's images contradict each other. Nothing means whole.
-// Parents are checked by themselves.
-func Verify(s metadata.Store, r metadata.Record, depth metadata.Depth) []string {
+// looked at, where CRIU's images contradict each other: of an encrypted
+// checkpoint only if there are identities. Nothing means whole. Parents are
+// checked by themselves. The error is of a checkpoint that cannot be opened.
+func (o Opener) Verify(s metadata.Store, r metadata.Record, depth metadata.Depth) ([]string, error) {
 	problems := s.Verify(r, depth)
-	if depth > metadata.Sizes {
-		problems = append(problems, imageProblems(s.Path(r.Name, r.Checkpoint), r)...)
+	dir := s.Path(r.Name, r.Checkpoint)
+	switch {
+	case depth == metadata.Sizes, r.Encrypted && len(o.Identities) == 0, r.Encrypted && problems != nil:
+		return problems, nil
+	case r.Encrypted:
+		stage, _, plain, err := o.open(s, r)
+		if err != nil {
+			return problems, fmt.Errorf("%s/%s: %w", r.Name, r.Checkpoint, err)
+		}
+		defer func() { _ = stage.Remove() }()
+		dir, r = stage.Dir, plain
 	}
-	return problems
+	return append(problems, imageProblems(dir, r)...), nil
 }
 
 func imageProblems(dir string, r metadata.Record) []string {

@@ -31,6 +31,7 @@ type Config struct {
 	Checkpoint Checkpoint `mapstructure:"checkpoint"`
 	PreDump    PreDump    `mapstructure:"pre_dump"`
 	Prune      Prune      `mapstructure:"prune"`
+	Encrypt    Encrypt    `mapstructure:"encrypt"`
 	Mounts     Mounts     `mapstructure:"mounts"`
 	Batches    []Batch    `mapstructure:"-"` // see readBatches
 }
@@ -85,6 +86,14 @@ type Prune struct {
 	MaxSize    string        `mapstructure:"max_size"`
 }
 
+// Encrypt is to whom checkpoints are encrypted, and what opens them.
+type Encrypt struct {
+	To             []string `mapstructure:"to"`
+	Identity       string   `mapstructure:"identity"`
+	PassphraseFile string   `mapstructure:"passphrase_file"`
+	Stage          string   `mapstructure:"stage"`
+}
+
 // Mounts overrides the mount policy.
 type Mounts struct {
 	Rules []Rule `mapstructure:"rules"`
@@ -111,6 +120,7 @@ func Defaults() map[string]any {
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
 		"prune.keep_last": 0, "prune.keep_hourly": 0, "prune.keep_daily": 0, "prune.keep_weekly": 0,
 		"prune.keep_within": "0s", "prune.max_size": "",
+		"encrypt.to": []any{}, "encrypt.identity": "", "encrypt.passphrase_file": "", "encrypt.stage": "",
 		"mounts.rules": []any{}, "batches": []any{},
 	}
 }

@@ -31,15 +31,15 @@ func (s Stats) Fixed() time.Duration {
 	return max(0, s.Downtime()-time.Duration(s.MemDumpUS)*time.Microsecond)
 }
 
-// statsDump is CRIU's name for the file.
-const statsDump = "stats-dump"
+// StatsFile is CRIU's name for the figures of a dump, in the image directory.
+const StatsFile = "stats-dump"
 
 // ReadStats returns CRIU's figures of a dump into dir, or zeros when there are
 // none to read: the images are whole without them, and may be all that is left
 // of the container.
 func ReadStats(dir string) Stats {
 	var d *stats.DumpStatsEntry
-	err := decode(filepath.Join(dir, statsDump), func(m proto.Message) error {
+	err := decode(filepath.Join(dir, StatsFile), func(m proto.Message) error {
 		if e, ok := m.(*stats.StatsEntry); ok {
 			d = e.GetDump()
 		}

@@ -9,7 +9,7 @@ import (
 func read(t testing.TB, data []byte) Stats {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, statsDump), data, 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, StatsFile), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return ReadStats(dir)

@@ -165,3 +165,41 @@ func otherContainers(bundle string) map[string]string {
 	}
 	return out
 }
+
+// Memory is what the processes of a container would take in images, by their
+// own accounts: an upper bound, since what they share counts for each.
+func (c Container) Memory() (int64, error) {
+	own, err := os.Readlink(filepath.Join("/proc", strconv.Itoa(c.PID), "ns/pid"))
+	if err != nil {
+		return 0, err
+	}
+	found, err := filepath.Glob("/proc/[0-9]*/ns/pid")
+	if err != nil {
+		return 0, err
+	}
+	total := int64(0)
+	for _, link := range found {
+		if ns, err := os.Readlink(link); err != nil || ns != own {
+			continue
+		}
+		status, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(link)), "status"))
+		if err == nil { // else it has ended
+			total += dumpable(string(status))
+		}
+	}
+	return total, nil
+}
+
+// dumpable sums up the memory in /proc/PID/status that no file holds,
+// proc_pid_status(5).
+func dumpable(status string) int64 {
+	total := int64(0)
+	for line := range strings.Lines(status) {
+		f := strings.Fields(line)
+		if len(f) == 3 && (f[0] == "RssAnon:" || f[0] == "RssShmem:" || f[0] == "VmSwap:") {
+			n, _ := strconv.ParseInt(f[1], 10, 64)
+			total += n << 10
+		}
+	}
+	return total
+}

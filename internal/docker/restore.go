@@ -34,6 +34,9 @@ type RestoreRequest struct {
 	// Bundle is where the container's OCI bundle was, or empty; CRIU's log
 	// appears where the next one is.
 	Bundle string
+	// LinkAll gives Docker links for all images: none of them is to be written
+	// to its disk.
+	LinkAll bool
 	// CRIUConfig are lines of a CRIU configuration file for this restore:
 	// Docker has no words for them, see withRuncConf.
 	CRIUConfig []string
@@ -69,7 +72,7 @@ func (c *Client) Restore(ctx context.Context, req RestoreRequest) ([]byte, error
 	var log []byte
 	for _, place := range [...]placer{link, copyFile} {
 		log, err = c.restoreFrom(ctx, dir, req, place)
-		if err == nil || !pagesUnreachable(log) || ctx.Err() != nil {
+		if err == nil || !pagesUnreachable(log) || ctx.Err() != nil || req.LinkAll {
 			break
 		}
 	}
@@ -172,13 +175,20 @@ func stage(req RestoreRequest, dir string, place placer) error {
 	if err != nil {
 		return err
 	}
-	return stageChain(req.ImageDir, within, dir, place, maxChain)
+	small := copyFile
+	if req.LinkAll {
+		small = place
+	}
+	return stageChain(req.ImageDir, within, dir, placers{place, small}, maxChain)
 }
 
 // maxChain ends chains of parents that bite their tail.
 const maxChain = 1000
 
-func stageChain(images, within, dir string, place placer, depth int) error {
+// placers are for pages, and for all else.
+type placers struct{ pages, small placer }
+
+func stageChain(images, within, dir string, place placers, depth int) error {
 	if depth == 0 {
 		return fmt.Errorf("more than %d parents", maxChain)
 	}
@@ -201,12 +211,12 @@ func stageChain(images, within, dir string, place placer, depth int) error {
 		return err
 	}
 	for _, e := range entries {
-		put := copyFile
+		put := place.small
 		switch {
 		case !e.Type().IsRegular():
 			continue
 		case strings.HasPrefix(e.Name(), "pages-"):
-			put = place
+			put = place.pages
 		case !strings.HasSuffix(e.Name(), ".img") && e.Name() != "descriptors.json":
 			continue
 		}

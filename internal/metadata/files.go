@@ -28,20 +28,14 @@ func readFiles(dir string, depth Depth) ([]File, int64, error) {
 		return nil, 0, err
 	}
 	defer root.Close()
-	var files []File
-	err = walk(dir, func(name string, e fs.DirEntry) error {
-		if name != RecordFile && !e.IsDir() {
-			files = append(files, File{Name: name})
-		}
-		return nil
-	})
+	files, err := ListFiles(dir)
 	if err != nil {
 		return nil, 0, err
 	}
 	used := make([]int64, len(files))
 	var g errgroup.Group
 	g.SetLimit(runtime.NumCPU())
-	for _, i := range largestFirst(dir, files) {
+	for _, i := range largestFirst(files) {
 		g.Go(func() (err error) {
 			used[i], err = files[i].read(root, depth)
 			return err
@@ -55,16 +49,26 @@ func readFiles(dir string, depth Depth) ([]File, int64, error) {
 	return files, disk, err
 }
 
-// largestFirst orders the work so that no core waits for one last large file.
-func largestFirst(dir string, files []File) []int {
-	order, sizes := make([]int, len(files)), make([]int64, len(files))
-	for i, f := range files {
-		order[i] = i
-		if info, err := os.Lstat(filepath.Join(dir, f.Name)); err == nil {
-			sizes[i] = info.Size()
+// ListFiles lists them with their sizes alone.
+func ListFiles(dir string) ([]File, error) {
+	var files []File
+	err := walk(dir, func(name string, e fs.DirEntry) error {
+		info, err := e.Info()
+		if err == nil && name != RecordFile && !e.IsDir() {
+			files = append(files, File{Name: name, SizeBytes: info.Size()})
 		}
+		return err
+	})
+	return files, err
+}
+
+// largestFirst orders the work so that no core waits for one last large file.
+func largestFirst(files []File) []int {
+	order := make([]int, len(files))
+	for i := range files {
+		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(sizes[b], sizes[a]) })
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(files[b].SizeBytes, files[a].SizeBytes) })
 	return order
 }
 

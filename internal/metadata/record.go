@@ -173,7 +173,10 @@ type Record struct {
 	CPUFeatures  []string  `json:"cpu_features"`
 	Stats        Stats     `json:"stats"`
 	SizeBytes    int64     `json:"size_bytes"` // on the disk; holes take none
-	Files        []File    `json:"files"`
+	// Encrypted says that the files are sealed, to these recipients.
+	Encrypted  bool     `json:"encrypted"`
+	Recipients []string `json:"recipients,omitempty"`
+	Files      []File   `json:"files"`
 }
 
 // Last is the directory of the newest images, below the checkpoint's: the next

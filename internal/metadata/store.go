@@ -269,9 +269,10 @@ func (s Store) Chain(r Record) ([]Record, error) {
 // maxChain ends chains that bite their tail.
 const maxChain = 1000
 
-// Log returns the path of a checkpoint's log called file, be the dump over,
-// under way or failed; the newest of the container for an empty name.
-func (s Store) Log(container, checkpoint, file string) (string, error) {
+// Log returns the path of a checkpoint's log, which has one of the names, be
+// the dump over, under way or failed; the newest of the container for an empty
+// checkpoint.
+func (s Store) Log(container, checkpoint string, names ...string) (string, error) {
 	if checkpoint != "" {
 		if err := CheckName(checkpoint); err != nil {
 			return "", err
@@ -288,13 +289,15 @@ func (s Store) Log(container, checkpoint, file string) (string, error) {
 		if !validName(name) || (checkpoint != "" && name != checkpoint) {
 			continue
 		}
-		p := filepath.Join(s.Dir, container, e.Name(), file)
-		if info, err := os.Lstat(p); err == nil && info.Mode().IsRegular() && (newest == nil || info.ModTime().After(newest.ModTime())) {
-			newest, path = info, p
+		for _, file := range names {
+			p := filepath.Join(s.Dir, container, e.Name(), file)
+			if info, err := os.Lstat(p); err == nil && info.Mode().IsRegular() && (newest == nil || info.ModTime().After(newest.ModTime())) {
+				newest, path = info, p
+			}
 		}
 	}
 	if path == "" {
-		return "", fmt.Errorf("%w: %s of %s/%s", ErrNoCheckpoint, file, container, checkpoint)
+		return "", fmt.Errorf("%w: %s of %s/%s", ErrNoCheckpoint, names[0], container, checkpoint)
 	}
 	return path, nil
 }

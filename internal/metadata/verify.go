@@ -11,7 +11,7 @@ import (
 )
 
 // addedLater are files that a checkpoint may have beyond its record.
-var addedLater = []string{RecordFile, "restore.log"}
+var addedLater = []string{RecordFile, "restore.log", "restore.log.age"}
 
 // parentLink is CRIU's name for the images that others build on.
 const parentLink = "parent"

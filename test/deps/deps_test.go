@@ -17,16 +17,17 @@ const module = "github.com/checkpointctl/checkpointctl/"
 var allowed = map[string][]string{
 	"cmd/checkpointctl": {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl/cli": {
-		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts",
+		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal",
 	},
 	"cmd/tar":             nil,
 	"internal/batch":      {"internal/docker"},
-	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/metadata", "internal/mounts"},
+	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal"},
 	"internal/docker":     {"internal/mounts"},
 	"internal/config":     nil,
 	"internal/criu":       nil,
 	"internal/metadata":   nil,
 	"internal/mounts":     nil,
+	"internal/seal":       nil,
 }
 
 // users are the only packages that may import a library.
@@ -34,6 +35,7 @@ var users = map[string]string{
 	"github.com/spf13/viper":                 "internal/config",
 	"github.com/docker/docker/":              "internal/docker",
 	"github.com/checkpoint-restore/go-criu/": "internal/criu",
+	"filippo.io/age":                         "internal/seal",
 }
 
 func TestImports(t *testing.T) {

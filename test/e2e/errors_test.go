@@ -123,10 +123,7 @@ func TestMountBelowABind(t *testing.T) {
 	if err := os.Mkdir(below, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := syscall.Mount("tmpfs", below, "tmpfs", 0, "size=1m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(below, syscall.MNT_DETACH) })
+	mountTmpfs(t, below, "size=1m")
 	b := start(t, "-v", dir+":/data", baseImage, "sh", "-c", counting)
 	b.await(8)
 	b.untouched(func() {
@@ -187,14 +184,19 @@ func TestStoreOfAnotherUser(t *testing.T) {
 	}
 }
 
+func mountTmpfs(t *testing.T, dir, options string) {
+	t.Helper()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+}
+
 func TestDiskFull(t *testing.T) {
 	t.Parallel()
 	b := start(t, baseImage, "/workload", "memory", "32")
 	b.await(8)
-	if err := syscall.Mount("tmpfs", b.store, "tmpfs", 0, "size=8m,mode=0700"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(b.store, syscall.MNT_DETACH) })
+	mountTmpfs(t, b.store, "size=8m,mode=0700")
 	b.untouched(func() {
 		for _, leave := range []string{"true", "false"} {
 			if r := b.must(22, "checkpoint", b.name, "--leave-running="+leave); !strings.Contains(r.stderr, "filesystem is full") {

@@ -13,6 +13,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
 type checkpointOptions struct {
@@ -42,6 +43,9 @@ configuration file, and removes afterwards what its keep rules do not want.
 With --pre-dump memory is copied in rounds while the container runs, so that it
 is frozen for what changed since the last round only: until --max-downtime can
 be met, or more rounds would not help.
+
+With --encrypt-to or --passphrase-file nothing but the record reaches the store
+unencrypted. The images wait in memory: as much as the container's is needed.
 ` + exitHelp,
 		Example: `  checkpointctl checkpoint myapp --name before-upgrade
   checkpointctl checkpoint myapp --max-downtime 50ms
@@ -68,6 +72,7 @@ be met, or more rounds would not help.
 	d.bind(f, map[string]string{"checkpoint.leave_running": "leave-running", "checkpoint.pre_dump": "pre-dump"})
 	d.dumpFlags(f)
 	d.roundFlags(f, &o)
+	d.encryptFlags(f)
 	// A goal for the rounds asks for rounds.
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		if f.Changed("max-downtime") && !f.Changed("pre-dump") {
@@ -112,7 +117,7 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err := d.requireRoot(); err != nil {
 		return err
 	}
-	m, err := d.maker()
+	m, err := d.maker(o)
 	if err != nil {
 		return err
 	}
@@ -145,14 +150,19 @@ type maker struct {
 	dumper  *criu.Dumper
 	client  *docker.Client
 	creator *checkpoint.Creator
+	seal    *seal.Recipients // nil for plain images
 }
 
-func (d *deps) maker() (*maker, error) {
+func (d *deps) maker(o checkpointOptions) (*maker, error) {
+	recipients, err := d.recipients(o)
+	if err != nil {
+		return nil, err
+	}
 	client, err := d.docker()
 	if err != nil {
 		return nil, err
 	}
-	m := &maker{deps: d, dumper: d.dumper(), client: client}
+	m := &maker{deps: d, dumper: d.dumper(), client: client, seal: recipients}
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
 	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Freezer: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended}
 	return m, nil
@@ -175,6 +185,7 @@ func (m *maker) request(ctx context.Context, cfg config.Config, c docker.Contain
 	return checkpoint.Request{
 		Container: c, Name: o.name, Options: dumpOptions(cfg), Parent: o.parent,
 		Rounds: m.rounds(ctx, cfg, c.Name), RoundsOnly: o.roundsOnly,
+		Seal: m.seal, StageDir: cfg.Encrypt.Stage,
 	}
 }
 

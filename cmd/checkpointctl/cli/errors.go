@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
@@ -14,6 +13,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
 // Exit statuses, see docs/exit-codes.md.
@@ -27,6 +27,7 @@ const (
 	exitNoCheckpoint = 12
 	exitExists       = 13
 	exitMounts       = 14
+	exitSealed       = 15
 	exitDocker       = 20
 	exitCRIU         = 21
 	exitDump         = 22
@@ -38,7 +39,7 @@ const (
 const exitHelp = `
 Exit status: 0 ok, 2 usage or configuration, 3 incomplete, 10 no such container, 11 container
 not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount is
-refused, 20 Docker, 21 CRIU, 22 dump failed, 23 restore failed, 24 damaged, 130
+refused, 15 encrypted, 20 Docker, 21 CRIU, 22 dump failed, 23 restore failed, 24 damaged, 130
 interrupted, 1 anything else.`
 
 var errNotRoot = errors.New("this needs root: CRIU reads the memory of other users' processes")
@@ -66,7 +67,13 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitUsage, "give it to root and chmod 700 it, or take another --dir"
 	case errors.Is(err, metadata.ErrNoAccess):
 		return exitCRIU, "the checkpoints are root's: run it with sudo"
-	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName):
+	case errors.Is(err, seal.ErrNoIdentity):
+		return exitSealed, "give --identity FILE, or --passphrase-file FILE"
+	case errors.Is(err, seal.ErrWrongIdentity):
+		return exitSealed, "checkpointctl inspect CONTAINER CHECKPOINT shows to whom"
+	case errors.Is(err, metadata.ErrNoStage):
+		return exitOther, "name a tmpfs with room by --stage, or a directory on a disk if unencrypted images may be there for the while"
+	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName), errors.Is(err, seal.ErrBadKey):
 		return exitUsage, ""
 	case errors.Is(err, errNotRoot):
 		return exitCRIU, "run it with sudo"
@@ -148,14 +155,4 @@ func excerptOf(err error) criu.Excerpt {
 		return e
 	}
 	return criu.Excerpt{}
-}
-
-// readExcerpt is the excerpt of a log in the store.
-func readExcerpt(path string) (criu.Excerpt, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return criu.Excerpt{}, err
-	}
-	defer f.Close()
-	return criu.FirstError(f)
 }

@@ -1,11 +1,14 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,6 +16,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
 type logsOptions struct{ errors, restore, follow bool }
@@ -35,6 +39,7 @@ newest one of the container, failed ones included. No container is touched.
 	f := cmd.Flags()
 	f.BoolVar(&o.errors, "errors", false, "only the first error, the lines before it and what it usually means")
 	f.BoolVar(&o.restore, "restore", false, "the log of the last restore")
+	d.identityFlags(f)
 	f.BoolVarP(&o.follow, "follow", "f", false, "go on while the dump runs")
 	return cmd
 }
@@ -48,24 +53,56 @@ func runLogs(ctx context.Context, d *deps, ref, name string, o logsOptions) erro
 	if o.restore {
 		file = docker.RestoreLog
 	}
-	path, err := d.store().Log(container, name, file)
+	path, err := d.store().Log(container, name, file, file+seal.Suffix)
 	if err != nil {
 		return err
 	}
+	if strings.HasSuffix(path, seal.Suffix) {
+		return showSealed(d, path, o)
+	}
 	if o.errors {
-		e, err := readExcerpt(path)
+		f, err := os.Open(path)
 		if err != nil {
 			return err
 		}
-		for _, line := range e.Lines {
-			fmt.Fprintln(d.out, line)
-		}
-		if e.Hint != "" {
-			fmt.Fprintf(d.errOut, "checkpointctl: hint: %s\n", e.Hint)
-		}
-		return nil
+		defer f.Close()
+		return printExcerpt(d, f)
 	}
 	return copyLog(ctx, d.out, path, o.follow)
+}
+
+// showSealed prints the log of an encrypted checkpoint.
+func showSealed(d *deps, path string, o logsOptions) error {
+	opener, err := d.opener()
+	if err != nil {
+		return err
+	}
+	sealed, err := seal.Open(filepath.Dir(path), opener.Identities)
+	if err != nil {
+		return err
+	}
+	if !o.errors {
+		return sealed.Show(filepath.Base(path), d.out)
+	}
+	var log bytes.Buffer
+	if err := sealed.Show(filepath.Base(path), &log); err != nil {
+		return err
+	}
+	return printExcerpt(d, &log)
+}
+
+func printExcerpt(d *deps, log io.Reader) error {
+	e, err := criu.FirstError(log)
+	if err != nil {
+		return err
+	}
+	for _, line := range e.Lines {
+		fmt.Fprintln(d.out, line)
+	}
+	if e.Hint != "" {
+		fmt.Fprintf(d.errOut, "checkpointctl: hint: %s\n", e.Hint)
+	}
+	return nil
 }
 
 // copyLog prints a log; to follow it means until its dump is over, when its

@@ -35,6 +35,8 @@ before. The checkpoint stays in the store.
 	f := cmd.Flags()
 	f.BoolVar(&o.noVerify, "no-verify", false, "compare file sizes only, do not read the checkpoint first")
 	f.BoolVar(&o.tcpClose, "tcp-close", false, "close established TCP connections instead of restoring them")
+	d.identityFlags(f)
+	d.stageFlag(f)
 	d.jsonFlag(cmd)
 	return cmd
 }
@@ -54,7 +56,11 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 	if err != nil {
 		return err
 	}
-	r := &checkpoint.Restorer{Docker: client, Store: d.store(), NoVerify: o.noVerify}
+	opener, err := d.opener()
+	if err != nil {
+		return err
+	}
+	r := &checkpoint.Restorer{Docker: client, Store: d.store(), Opener: opener, NoVerify: o.noVerify}
 	if err := r.Restore(ctx, c, rec, o.tcpClose); err != nil {
 		return err
 	}

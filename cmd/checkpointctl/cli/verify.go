@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
@@ -30,7 +29,8 @@ func newVerifyCmd(d *deps) *cobra.Command {
 		Long: `Read every file of a checkpoint, of all of a container, or of the whole store, and
 compare it with the checkpoint's record: files changed, cut short, missing or
 extra, and broken links to parents are named. So are images of CRIU that do not
-decode, or that contradict each other. No container is touched.
+decode, or that contradict each other; of encrypted checkpoints with --identity.
+No container is touched.
 ` + exitHelp,
 		Example:           "  checkpointctl verify myapp before-upgrade",
 		Args:              cobra.MaximumNArgs(2),
@@ -43,11 +43,17 @@ decode, or that contradict each other. No container is touched.
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "the whole store, as without arguments")
+	d.identityFlags(cmd.Flags())
+	d.stageFlag(cmd.Flags())
 	d.jsonFlag(cmd)
 	return cmd
 }
 
 func runVerify(ctx context.Context, d *deps, ref, name string) error {
+	opener, err := d.opener()
+	if err != nil {
+		return err
+	}
 	records, err := recordsOf(ctx, d, ref, name)
 	results := []verified{}
 	bad := 0
@@ -55,7 +61,8 @@ func runVerify(ctx context.Context, d *deps, ref, name string) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		problems := checkpoint.Verify(d.store(), r, metadata.Hashes)
+		problems, openErr := opener.Verify(d.store(), r, metadata.Hashes)
+		err = errors.Join(err, openErr)
 		if problems != nil {
 			bad++
 		}

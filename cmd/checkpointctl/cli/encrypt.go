@@ -1,0 +1,45 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
+	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/seal"
+)
+
+// encryptFlags are for what writes a checkpoint.
+func (d *deps) encryptFlags(f *pflag.FlagSet) {
+	f.StringArray("encrypt-to", nil, "encrypt to this `recipient`: age1..., ssh-..., or @FILE with some (repeatable)")
+	f.String("passphrase-file", "", "encrypt by the passphrase in the first line of `file`")
+	d.bind(f, map[string]string{"encrypt.to": "encrypt-to", "encrypt.passphrase_file": "passphrase-file"})
+	d.stageFlag(f)
+}
+
+// identityFlags are for what reads one.
+func (d *deps) identityFlags(f *pflag.FlagSet) {
+	f.String("identity", "", "age identity or SSH key `file` that opens an encrypted checkpoint")
+	f.String("passphrase-file", "", "open an encrypted checkpoint by the passphrase in the first line of `file`")
+	d.bind(f, map[string]string{"encrypt.identity": "identity", "encrypt.passphrase_file": "passphrase-file"})
+}
+
+func (d *deps) stageFlag(f *pflag.FlagSet) {
+	f.String("stage", "", "`directory` for unencrypted images meanwhile (default in memory)")
+	d.bind(f, map[string]string{"encrypt.stage": "stage"})
+}
+
+// recipients are who a checkpoint is to be encrypted to; nothing for nobody.
+func (d *deps) recipients(o checkpointOptions) (*seal.Recipients, error) {
+	to, err := seal.ParseRecipients(d.cfg.Encrypt.To, d.cfg.Encrypt.PassphraseFile)
+	if err == nil && to != nil && (o.roundsOnly || o.parent != "") {
+		err = fmt.Errorf("%w: --parent and pre-dump work on images that are not encrypted; rounds in one go do: checkpoint --pre-dump", config.ErrInvalid)
+	}
+	return to, err
+}
+
+func (d *deps) opener() (checkpoint.Opener, error) {
+	ids, err := seal.ParseIdentities(d.cfg.Encrypt.Identity, d.cfg.Encrypt.PassphraseFile)
+	return checkpoint.Opener{Identities: ids, StageDir: d.cfg.Encrypt.Stage}, err
+}
