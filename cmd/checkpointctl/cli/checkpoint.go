@@ -158,6 +158,9 @@ func (d *deps) maker(o checkpointOptions) (*maker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if !o.dryRun {
+		metadata.SweepStages(d.cfg.Encrypt.Stage)
+	}
 	client, err := d.docker()
 	if err != nil {
 		return nil, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
@@ -39,7 +40,10 @@ func (d *deps) recipients(o checkpointOptions) (*seal.Recipients, error) {
 	return to, err
 }
 
+// opener opens encrypted checkpoints. What a killed run left unencrypted goes
+// first, whether or not there is something to open.
 func (d *deps) opener() (checkpoint.Opener, error) {
+	metadata.SweepStages(d.cfg.Encrypt.Stage)
 	ids, err := seal.ParseIdentities(d.cfg.Encrypt.Identity, d.cfg.Encrypt.PassphraseFile)
 	return checkpoint.Opener{Identities: ids, StageDir: d.cfg.Encrypt.Stage}, err
 }

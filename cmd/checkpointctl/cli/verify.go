@@ -56,7 +56,7 @@ func runVerify(ctx context.Context, d *deps, ref, name string) error {
 	}
 	records, err := recordsOf(ctx, d, ref, name)
 	results := []verified{}
-	bad := 0
+	bad, sealed := 0, 0
 	for _, r := range records {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -66,10 +66,16 @@ func runVerify(ctx context.Context, d *deps, ref, name string) error {
 		if problems != nil {
 			bad++
 		}
+		if r.Encrypted {
+			sealed++
+		}
 		results = append(results, verified{r.Name, r.Checkpoint, problems == nil, append([]string{}, problems...)})
 	}
 	if printErr := printVerified(d, results); printErr != nil {
 		return printErr
+	}
+	if sealed > 0 && len(opener.Identities) == 0 {
+		fmt.Fprintf(d.errOut, "checkpointctl: note: %d encrypted; --identity checks their images too\n", sealed)
 	}
 	if bad > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: %d of %d", metadata.ErrDamaged, bad, len(records)))
