@@ -217,8 +217,8 @@ func TestDamaged(t *testing.T) {
 func BenchmarkList(b *testing.B) {
 	s := Store{Dir: b.TempDir()}
 	r := Record{SchemaVersion: SchemaVersion, Timestamp: time.Now()}
-	for range 30 {
-		r.Files = append(r.Files, File{Name: "pages-1.img", SizeBytes: 1 << 20, SHA256: strings.Repeat("a", 64)})
+	for i := range 30 {
+		r.Files = append(r.Files, File{Name: fmt.Sprintf("pages-%d.img", i), SizeBytes: 1 << 20, SHA256: strings.Repeat("a", 64)})
 		r.Mounts = append(r.Mounts, Mount{Path: "/sys/fs/cgroup/memory", FSType: "cgroup", Action: "external", Key: "/sys/fs/cgroup/memory", Value: "/sys/fs/cgroup/memory", Reason: "cgroup v1 hierarchy, bound by the runtime"})
 	}
 	for i := range 10000 {
