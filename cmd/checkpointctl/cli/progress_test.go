@@ -28,3 +28,22 @@ func TestNoProgressWithoutATerminal(t *testing.T) {
 		t.Error("a buffer is taken for a terminal")
 	}
 }
+
+// Lines stay below what is printed meanwhile, and end with their container.
+func TestBoard(t *testing.T) {
+	var out bytes.Buffer
+	b := newBoard(&out)
+	b.set("web", "dumping")
+	b.set("db", "dumping")
+	b.print(func() { out.WriteString("web/x\n") })
+	b.set("web", "")
+	b.set("db", "")
+	want := "web: dumping\n" +
+		"\x1b[1A\x1b[Jweb: dumping\ndb: dumping\n" +
+		"\x1b[2A\x1b[Jweb/x\nweb: dumping\ndb: dumping\n" +
+		"\x1b[2A\x1b[Jdb: dumping\n" +
+		"\x1b[1A\x1b[J"
+	if out.String() != want {
+		t.Errorf("got %q", out.String())
+	}
+}
