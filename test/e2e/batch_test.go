@@ -178,12 +178,7 @@ func TestConsistentGroupWhoseRunIsKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for range 2000 * slow {
-		if b.state() == "paused" {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
+	b.untilPaused()
 	_ = cmd.Process.Signal(syscall.SIGKILL)
 	_ = cmd.Wait()
 	// Its CRIU notices, and leaves the tasks as they were: frozen.
@@ -209,6 +204,17 @@ func TestConsistentGroupWhoseRunIsKilled(t *testing.T) {
 	}
 }
 
+func (b *box) untilPaused() {
+	b.t.Helper()
+	for range 2000 * slow {
+		if b.state() == "paused" {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	b.t.Fatalf("%s is never paused", b.name)
+}
+
 // Ctrl-C in the middle: all run on, none is kept.
 func TestConsistentGroupInterrupted(t *testing.T) {
 	t.Parallel()
@@ -221,12 +227,7 @@ func TestConsistentGroupInterrupted(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for range 2000 * slow {
-			if b.state() == "paused" {
-				break
-			}
-			time.Sleep(5 * time.Millisecond)
-		}
+		b.untilPaused()
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 		_ = cmd.Wait()
 		if code := cmd.ProcessState.ExitCode(); code != 130 {
