@@ -160,6 +160,9 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 	r := criu.Request{
 		PID: c.PID, Root: c.RootFS, ImageDir: j.images, External: plan.External(),
 		ExternalNS: ns, EmptyNetNS: emptyNet, Parent: j.parentDir, Options: j.options,
+		// Its tasks would run at once, with their sockets in repair mode. heal
+		// thaws them last.
+		BeforeEnd: c.Freeze,
 	}
 	if req.Rounds != nil {
 		r.Rounds = &criu.Rounds{Policy: j.policy, Before: m.stillRuns(c), Done: req.Progress}
@@ -229,7 +232,7 @@ func (m *Creator) stateAfter(ctx context.Context, c docker.Container, err error)
 func (m *Creator) heal(ctx context.Context, c docker.Container, err error) error {
 	found, findErr := m.Docker.Residue(ctx, c.ID)
 	if undoErr := errors.Join(findErr, undoAll(ctx, residue(c.Name, found))); undoErr != nil && !errors.Is(undoErr, docker.ErrNoSuchContainer) {
-		return fmt.Errorf("%w; checkpointctl repair is needed: %w", err, undoErr)
+		return fmt.Errorf("%w; checkpointctl repair is needed: %s", err, undoErr.Error())
 	}
 	for _, l := range found {
 		err = fmt.Errorf("%w; CRIU's %s is undone", err, l.What)

@@ -83,7 +83,7 @@ func (r *Repairer) one(ctx context.Context, name string, dryRun bool) ([]Leftove
 	}
 	unlock, err := r.Store.Lock(name)
 	if errors.Is(err, metadata.ErrLocked) {
-		return []Leftover{{What: "another run, or the CRIU of one that was killed, is at work", Container: name, Action: Leave}}, nil
+		return []Leftover{{What: "another run is at work", Container: name, Action: Leave}}, nil
 	}
 	if err != nil {
 		return nil, err
@@ -94,8 +94,11 @@ func (r *Repairer) one(ctx context.Context, name string, dryRun bool) ([]Leftove
 		err = undoAll(ctx, paused) // what else is in a container shows when it runs
 	}
 	found, findErr := r.Docker.Residue(ctx, name)
-	if errors.Is(findErr, docker.ErrNoSuchContainer) {
+	switch {
+	case errors.Is(findErr, docker.ErrNoSuchContainer):
 		findErr = nil
+	case errors.Is(findErr, docker.ErrBusy):
+		return append(paused, Leftover{What: "a CRIU or a debugger is at work", Container: name, Action: Leave}), err
 	}
 	list := append(residue(name, found), inStore(r.Store, name)...)
 	err = errors.Join(err, findErr)

@@ -48,6 +48,8 @@ type Request struct {
 	// PostDump, if set, runs when the images are complete and the tasks still
 	// frozen. Its failure fails the dump, and CRIU resumes the tasks.
 	PostDump func() error
+	// BeforeEnd, if set, runs before a CRIU that hangs is killed.
+	BeforeEnd func()
 }
 
 // Result is what a dump found and cost.
@@ -172,6 +174,7 @@ func (w worker) run(ctx context.Context, req Request, to images, do func(*rpc.Cr
 	// CRIU resumes the tasks when it is told to stop by a failed notification,
 	// never by a kill: a killed CRIU can leave its parasite in a task.
 	n := &notify{ctx: ctx, postDump: postDump, busy: &w.dog.paused}
+	w.dog.before = req.BeforeEnd
 	stop := w.dog.watch(to.dir)
 	err = do(opts, n)
 	stop()
@@ -215,7 +218,7 @@ func (d *Dumper) shielded(w worker) error {
 	defer func() { _ = unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil) }()
 	child := newChild()
 	err := w.Prepare()
-	w.dog.pid = child()
+	w.dog.worker(child())
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 )
@@ -37,7 +38,7 @@ func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
 	dead := map[string]bool{}
 	for _, dir := range staged {
 		owner := filepath.Base(filepath.Dir(filepath.Dir(dir)))
-		if !free(filepath.Join(dir, filepath.Base(dir))) || !c.settled(ctx, owner) {
+		if !abandoned(dir) || !c.settled(ctx, owner) {
 			continue
 		}
 		dead[dir] = true
@@ -47,7 +48,7 @@ func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
 		// It names the directory that the copy was made from, which lives as
 		// long as the restore.
 		from, err := os.ReadFile(marker)
-		if err != nil {
+		if err != nil || len(from) == 0 {
 			continue
 		}
 		if _, err := os.Stat(string(from)); err == nil && !dead[string(from)] {
@@ -59,14 +60,21 @@ func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
 	return append(list, confLeftover()...), nil
 }
 
-// free says whether no living run holds the lock on a staged directory.
-func free(marker string) bool {
+// abandoned says whether no living run holds the lock on a staged directory. A
+// run that has just made it may not have come to that.
+func abandoned(dir string) bool {
+	marker := filepath.Join(dir, filepath.Base(dir))
+	info, err := os.Stat(marker)
+	if err != nil || info.Size() == 0 {
+		info, err = os.Stat(dir)
+		return err == nil && time.Since(info.ModTime()) > time.Minute
+	}
 	l := flock.New(marker, flock.SetFlag(os.O_RDWR))
 	ok, err := l.TryLock()
 	if ok {
 		_ = l.Unlock()
 	}
-	return ok || errors.Is(err, os.ErrNotExist)
+	return ok && err == nil
 }
 
 // settled waits for a start that a killed run asked for: Docker answers about

@@ -14,16 +14,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// ErrBusy is a container that a CRIU works on, maybe that of a killed run.
+var ErrBusy = errors.New("its tasks are traced: a CRIU is still at work, or a debugger")
+
 // Residue lists what a CRIU that was killed left in a running container: its
 // network lock, TCP sockets in repair mode, a frozen cgroup. While any CRIU is
-// at work there, it is that one's, and nothing is listed.
+// at work there, it is that one's: after some seconds of that, ErrBusy.
 func (c *Client) Residue(ctx context.Context, id string) ([]Leftover, error) {
 	now, err := c.Inspect(ctx, id)
 	if err != nil || now.State != "running" || now.PID == 0 {
 		return nil, err
 	}
 	if !quiet(ctx, now) {
-		return nil, nil
+		return nil, fmt.Errorf("container %s: %w", now.Name, ErrBusy)
 	}
 	var list []Leftover
 	rules, err := networkLock(now.PID)
@@ -103,16 +106,31 @@ func helped(pid int) bool {
 	})
 }
 
+// Freeze freezes the container's cgroup without Docker's knowing. Residue finds
+// that.
+func (c Container) Freeze() {
+	for _, f := range c.freezers() {
+		_ = os.WriteFile(f.file, []byte(f.freeze), 0)
+	}
+}
+
+type freezer struct{ file, freeze, thaw string }
+
+// freezers are those that there may be: of cgroup v1 and of v2.
+func (c Container) freezers() []freezer {
+	return []freezer{
+		{filepath.Join("/sys/fs/cgroup/freezer", c.CgroupPath(), "freezer.state"), "FROZEN", "THAWED"},
+		{filepath.Join("/sys/fs/cgroup", c.CgroupPath(), "cgroup.freeze"), "1", "0"},
+	}
+}
+
 // frozen returns the file that thaws the container's cgroup, and what to write
 // there; an empty file if it is not frozen.
 func (c Container) frozen() (file, thaw string) {
-	v1 := filepath.Join("/sys/fs/cgroup/freezer", c.CgroupPath(), "freezer.state")
-	v2 := filepath.Join("/sys/fs/cgroup", c.CgroupPath(), "cgroup.freeze")
-	if data, err := os.ReadFile(v1); err == nil && strings.TrimSpace(string(data)) != "THAWED" {
-		return v1, "THAWED"
-	}
-	if data, err := os.ReadFile(v2); err == nil && strings.TrimSpace(string(data)) != "0" {
-		return v2, "0"
+	for _, f := range c.freezers() {
+		if data, err := os.ReadFile(f.file); err == nil && strings.TrimSpace(string(data)) != f.thaw {
+			return f.file, f.thaw
+		}
 	}
 	return "", ""
 }

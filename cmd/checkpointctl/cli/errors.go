@@ -87,7 +87,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitExists, "take another --name, or checkpointctl rm it"
 	case errors.Is(err, metadata.ErrNeeded):
 		return exitExists, "remove the one that needs it first"
-	case errors.Is(err, metadata.ErrLocked):
+	case errors.Is(err, metadata.ErrLocked), errors.Is(err, docker.ErrBusy):
 		return exitExists, ""
 	case errors.As(err, &refused):
 		return exitMounts, "unmount it, or add a rule under mounts.rules in the configuration"
