@@ -36,13 +36,13 @@ func (c *Client) Residue(ctx context.Context, id string) ([]Leftover, error) {
 	if socks := inRepair(now.tasks()); len(socks) > 0 {
 		list = append(list, Leftover{What: "TCP sockets in repair mode", Undo: func(context.Context) error { return endRepair(socks) }})
 	}
-	if file, state := now.frozen(); file != "" {
-		list = append(list, Leftover{What: "frozen cgroup", Path: file, Undo: func(ctx context.Context) error {
+	if f, ok := now.frozen(); ok {
+		list = append(list, Leftover{What: "frozen cgroup", Path: f.file, Undo: func(ctx context.Context) error {
 			// docker pause freezes too.
 			if again, err := c.Inspect(ctx, id); err != nil || again.State != "running" {
 				return err
 			}
-			return os.WriteFile(file, []byte(state), 0)
+			return f.write(f.thaw)
 		}})
 	}
 	return list, err
@@ -109,30 +109,44 @@ func helped(pid int) bool {
 // Freeze freezes the container's cgroup without Docker's knowing. Residue finds
 // that.
 func (c Container) Freeze() {
-	for _, f := range c.freezers() {
-		_ = os.WriteFile(f.file, []byte(f.freeze), 0)
+	if f, ok := c.freezer(); ok {
+		_ = f.write(f.freeze)
 	}
 }
 
 type freezer struct{ file, freeze, thaw string }
 
-// freezers are those that there may be: of cgroup v1 and of v2.
-func (c Container) freezers() []freezer {
-	return []freezer{
-		{filepath.Join("/sys/fs/cgroup/freezer", c.CgroupPath(), "freezer.state"), "FROZEN", "THAWED"},
-		{filepath.Join("/sys/fs/cgroup", c.CgroupPath(), "cgroup.freeze"), "1", "0"},
+// freezer is of the container's own cgroup; there is none to touch without one.
+func (c Container) freezer() (freezer, bool) {
+	dir, err := c.FreezerCgroup()
+	switch {
+	case err != nil, c.ID == "", !strings.Contains(dir, c.ID):
+		return freezer{}, false
+	case c.CgroupMode == "v2":
+		return freezer{filepath.Join(dir, "cgroup.freeze"), "1", "0"}, true
+	default:
+		return freezer{filepath.Join(dir, "freezer.state"), "FROZEN", "THAWED"}, true
 	}
 }
 
-// frozen returns the file that thaws the container's cgroup, and what to write
-// there; an empty file if it is not frozen.
-func (c Container) frozen() (file, thaw string) {
-	for _, f := range c.freezers() {
-		if data, err := os.ReadFile(f.file); err == nil && strings.TrimSpace(string(data)) != f.thaw {
-			return f.file, f.thaw
-		}
+// write creates nothing: cgroups are often mounted on a tmpfs.
+func (f freezer) write(state string) error {
+	file, err := os.OpenFile(f.file, os.O_WRONLY, 0)
+	if err != nil {
+		return err
 	}
-	return "", ""
+	_, err = file.WriteString(state)
+	return errors.Join(err, file.Close())
+}
+
+// frozen returns what thaws the container's cgroup, if that is frozen.
+func (c Container) frozen() (freezer, bool) {
+	f, ok := c.freezer()
+	if !ok {
+		return f, false
+	}
+	data, err := os.ReadFile(f.file)
+	return f, err == nil && strings.TrimSpace(string(data)) != f.thaw
 }
 
 // inRepair opens the TCP sockets of the tasks that CRIU switched to repair

@@ -77,7 +77,7 @@ func TestAdopt(t *testing.T) {
 		if err != nil || len(got.Files) != 1 {
 			t.Fatalf("%+v, %v", got, err)
 		}
-		if problems := s.Verify(got); problems != nil {
+		if problems := s.Verify(got, Hashes); problems != nil {
 			t.Error(problems)
 		}
 	}

@@ -45,7 +45,7 @@ func NewStage(dir string, need int64) (*Stage, error) {
 		return nil, err
 	}
 	defer func() { _ = l.Unlock() }()
-	sweep(dir)
+	sweep(dir, false)
 	if err := room(dir, need); err != nil {
 		return nil, err
 	}
@@ -69,8 +69,10 @@ func (s *Stage) Remove() error {
 }
 
 // SweepStages removes what killed runs left in a stage directory, or in those
-// that are taken by themselves.
-func SweepStages(dir string) {
+// that are taken by themselves, and returns what it was. A dry run removes
+// nothing.
+func SweepStages(dir string, dryRun bool) []string {
+	var left []string
 	dirs := stageDirs[:]
 	if dir != "" {
 		dirs = []string{dir}
@@ -78,22 +80,28 @@ func SweepStages(dir string) {
 	for _, d := range dirs {
 		l := flock.New(filepath.Join(d, lockFile), flock.SetPermissions(0o600))
 		if _, err := os.Stat(d); err == nil && CheckSafe(d) == nil && l.Lock() == nil {
-			sweep(d)
+			left = append(left, sweep(d, dryRun)...)
 			_ = l.Unlock()
 		}
 	}
+	return left
 }
 
 // sweep removes the stages whose lock nobody holds. The directory's is held.
-func sweep(dir string) {
-	left, _ := filepath.Glob(filepath.Join(dir, stagePrefix+"*"))
-	for _, top := range left {
+func sweep(dir string, dryRun bool) []string {
+	var left []string
+	found, _ := filepath.Glob(filepath.Join(dir, stagePrefix+"*"))
+	for _, top := range found {
 		l := flock.New(filepath.Join(top, lockFile), flock.SetPermissions(0o600))
 		if ok, err := l.TryLock(); ok && err == nil {
-			_ = os.RemoveAll(top)
+			left = append(left, top)
+			if !dryRun {
+				_ = os.RemoveAll(top)
+			}
 			_ = l.Unlock()
 		}
 	}
+	return left
 }
 
 func stageDir(named string) (string, error) {

@@ -159,7 +159,7 @@ func (d *deps) maker(o checkpointOptions) (*maker, error) {
 		return nil, err
 	}
 	if !o.dryRun {
-		metadata.SweepStages(d.cfg.Encrypt.Stage)
+		_ = metadata.SweepStages(d.cfg.Encrypt.Stage, false)
 	}
 	client, err := d.docker()
 	if err != nil {

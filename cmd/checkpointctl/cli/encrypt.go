@@ -43,7 +43,7 @@ func (d *deps) recipients(o checkpointOptions) (*seal.Recipients, error) {
 // opener opens encrypted checkpoints. What a killed run left unencrypted goes
 // first, whether or not there is something to open.
 func (d *deps) opener() (checkpoint.Opener, error) {
-	metadata.SweepStages(d.cfg.Encrypt.Stage)
+	_ = metadata.SweepStages(d.cfg.Encrypt.Stage, false)
 	ids, err := seal.ParseIdentities(d.cfg.Encrypt.Identity, d.cfg.Encrypt.PassphraseFile)
 	return checkpoint.Opener{Identities: ids, StageDir: d.cfg.Encrypt.Stage}, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
 func newRepairCmd(d *deps) *cobra.Command {
@@ -51,6 +52,9 @@ func runRepair(ctx context.Context, d *deps, dryRun bool) error {
 	}
 	r := &checkpoint.Repairer{Docker: client, Store: d.store()}
 	list, err := r.All(ctx, dryRun)
+	for _, path := range metadata.SweepStages(d.cfg.Encrypt.Stage, dryRun) {
+		list = append(list, checkpoint.Leftover{What: "unencrypted images", Path: path, Action: checkpoint.Remove})
+	}
 	if printErr := printLeftovers(d, list); printErr != nil {
 		return errors.Join(err, printErr)
 	}
