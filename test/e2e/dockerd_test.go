@@ -1,0 +1,182 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dockerd is a daemon of the test's own, with its own containerd.
+type dockerd struct {
+	t    *testing.T
+	dir  string
+	args []string
+	cmd  *exec.Cmd
+}
+
+// ownDockerd starts one, and lets every docker and checkpointctl of this test
+// talk to it.
+func ownDockerd(t *testing.T, args ...string) *dockerd {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "ckpt-d-") // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &dockerd{t: t, dir: dir, args: append([]string{
+		"-H", "unix://" + dir + "/sock", "--data-root", dir + "/data", "--exec-root", dir + "/exec", "--pidfile", dir + "/pid",
+		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--experimental",
+	}, args...)}
+	t.Cleanup(d.end)
+	image := filepath.Join(dir, "image.tar")
+	docker(t, "save", "-o", image, baseImage)
+	d.start()
+	t.Setenv("DOCKER_HOST", "unix://"+dir+"/sock")
+	docker(t, "load", "-i", image)
+	return d
+}
+
+func (d *dockerd) start() {
+	d.t.Helper()
+	// A killed containerd leaves its pid behind, which dockerd takes for one
+	// that runs when the pid is taken again.
+	_ = os.Remove(filepath.Join(d.dir, "pid"))
+	log, err := os.OpenFile(filepath.Join(d.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer log.Close()
+	d.cmd = exec.Command("dockerd", d.args...)
+	d.cmd.Stdout, d.cmd.Stderr = log, log
+	if err := d.cmd.Start(); err != nil {
+		d.t.Fatal(err)
+	}
+	for range 300 * slow {
+		if exec.Command("docker", "-H", "unix://"+d.dir+"/sock", "version").Run() == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	text, _ := os.ReadFile(log.Name())
+	d.t.Fatalf("dockerd does not answer: %s", text)
+}
+
+// kill ends the daemon by SIGKILL; the kernel ends its containerd with it.
+func (d *dockerd) kill() {
+	d.t.Helper()
+	containerd := child(d.cmd.Process.Pid, "containerd")
+	_ = d.cmd.Process.Kill()
+	_ = d.cmd.Wait()
+	for range 100 * slow {
+		if containerd == 0 || !alive(containerd) {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	_ = unix.Kill(containerd, unix.SIGKILL)
+}
+
+// end leaves no process and no mount of the daemon's behind.
+func (d *dockerd) end() {
+	if d.cmd != nil {
+		d.kill()
+	}
+	// Shims and what they run are in no tree of ours: they name the socket or
+	// the bundle in their command line or working directory.
+	for range 50 {
+		found := false
+		procs, _ := filepath.Glob("/proc/[0-9]*")
+		for _, p := range procs {
+			line, _ := os.ReadFile(filepath.Join(p, "cmdline"))
+			cwd, _ := os.Readlink(filepath.Join(p, "cwd"))
+			mounts, _ := os.ReadFile(filepath.Join(p, "mountinfo"))
+			root := strings.Contains(string(mounts), d.dir+"/data/overlay2") && !strings.Contains(string(mounts), " "+d.dir)
+			if p != "/proc/self" && (strings.Contains(string(line), d.dir) || strings.HasPrefix(cwd, d.dir) || root) {
+				found = true
+				if pid := pidOf(p); pid != os.Getpid() {
+					_ = unix.Kill(pid, unix.SIGKILL)
+				}
+			}
+		}
+		if !found {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	lines := strings.Split(string(mounts), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		if f := strings.Fields(lines[i]); len(f) > 4 && strings.HasPrefix(f[4], d.dir) {
+			_ = unix.Unmount(f[4], unix.MNT_DETACH)
+		}
+	}
+	if err := os.RemoveAll(d.dir); err != nil {
+		d.t.Error(err)
+	}
+}
+
+// dockerd is killed in the middle of a dump, and in a restore, and started
+// again. It keeps its containers with live-restore, and ends them without.
+func TestKillOfDockerd(t *testing.T) {
+	for _, live := range []string{"--live-restore=true", "--live-restore=false"} {
+		t.Run(live, func(t *testing.T) {
+			d := ownDockerd(t, live)
+			b := start(t, "--network", "none", baseImage, "/workload", "dirty", "16", "1")
+			b.await(8)
+			init := b.pid()
+			g := b.dumpTo(at("pages"))
+			d.kill()
+			code, stderr := g.open()
+			if code != 0 {
+				t.Errorf("exit %d: %s", code, stderr)
+			}
+			d.start()
+			b.must(0, "verify", b.name)
+			if live == "--live-restore=true" {
+				if now := b.pid(); now != init {
+					t.Errorf("pid was %s, is %s", init, now)
+				}
+				b.memoryIsRight()
+				b.clean()
+				b.checkpoint("--name", "gated2")
+				b.kill()
+			}
+			b.restore("gated")
+			b.memoryIsRight()
+			b.kill()
+
+			cmd := exec.Command(binary, "--dir", b.store, "restore", b.name, "gated")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			awaitFile(t, filepath.Join(d.dir, "exec", "containerd", "daemon", "io.containerd.runtime.v2.task", "moby", "*", "work", "restore.log"))
+			d.kill()
+			_ = cmd.Wait()
+			d.start()
+			if left := b.must(0, "repair", "--json"); strings.Contains(left.stdout, d.dir) {
+				t.Logf("repaired: %s", left.stdout)
+			}
+			if staged, _ := filepath.Glob(filepath.Join(d.dir, "data", "containers", "*", "checkpoints", "*")); staged != nil {
+				t.Errorf("left over: %v", staged)
+			}
+			if b.state() == "running" {
+				b.kill()
+			}
+			b.restore("gated")
+			b.memoryIsRight()
+			b.checkpoint()
+		})
+	}
+}
+
+func pidOf(proc string) int {
+	n, _ := strconv.Atoi(filepath.Base(proc))
+	return n
+}

@@ -1,0 +1,109 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// A restore is killed when its images are staged, or when CRIU has begun.
+// Docker goes on with it. The container holds a file lock, for which
+// /etc/criu/runc.conf is changed.
+func TestKillOfARestore(t *testing.T) {
+	b := start(t, baseImage, "/workload", "lock", "/tmp/lock")
+	at := b.await(8)
+	b.checkpoint()
+	id := docker(t, "inspect", "-f", "{{.Id}}", b.name)
+	staged := filepath.Join(docker(t, "info", "-f", "{{.DockerRootDir}}"), "containers", id, "checkpoints", "checkpointctl-*")
+	for name, moment := range map[string]string{
+		"staged": filepath.Join(staged, "core-1.img"),
+		"criu":   filepath.Join("/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby", id, "work", "restore.log"),
+	} {
+		b.kill()
+		cmd := exec.Command(binary, "--dir", b.store, "restore", b.name)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		awaitFile(t, moment)
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		// Docker answers when the start is over.
+		state := b.state()
+		if found, _ := filepath.Glob(staged); found == nil {
+			t.Errorf("%s: nothing was left to repair", name)
+		}
+		if r := b.must(0, "repair"); !strings.Contains(r.stdout, "images staged for Docker") {
+			t.Errorf("%s: repair: %s", name, r.stdout)
+		}
+		if found, _ := filepath.Glob(staged); found != nil {
+			t.Errorf("%s: %v is left over", name, found)
+		}
+		if _, err := os.Stat(runcConf); err == nil {
+			t.Errorf("%s: %s is left over", name, runcConf)
+		}
+		if state != "running" {
+			b.restore()
+		}
+		b.goesOn(at)
+		b.clean()
+	}
+	b.checkpoint()
+}
+
+// runc's CRIU is killed in a restore: the container is stopped, as before.
+func TestKillOfTheRestoringCRIU(t *testing.T) {
+	b := dirty(t, "64", "1")
+	b.checkpoint("--leave-running=false")
+	id := docker(t, "inspect", "-f", "{{.Id}}", b.name)
+	for range 10 {
+		cmd := exec.Command(binary, "--dir", b.store, "restore", b.name)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		awaitFile(t, filepath.Join("/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby", id, "work", "restore.log"))
+		if pid := restoring(id); pid != 0 {
+			_ = unix.Kill(pid, unix.SIGKILL)
+		}
+		_ = cmd.Wait()
+		if cmd.ProcessState.ExitCode() == 0 { // too late
+			b.kill()
+			continue
+		}
+		if code := cmd.ProcessState.ExitCode(); code != 23 || !strings.Contains(stderr.String(), "the container is stopped") {
+			t.Errorf("exit %d: %s", code, stderr.String())
+		}
+		if state := b.state(); state != "exited" {
+			t.Errorf("is %s", state)
+		}
+		b.restore()
+		b.memoryIsRight()
+		b.clean()
+		return
+	}
+	t.Error("CRIU was never caught")
+}
+
+// restoring is the pid of the CRIU that runc runs for the container, or 0.
+func restoring(id string) int {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range lines {
+		if line, _ := os.ReadFile(file); !strings.Contains(string(line), id) || !strings.Contains(string(line), "restore") {
+			continue
+		}
+		var runc int
+		_, _ = fmt.Sscanf(file, "/proc/%d/cmdline", &runc)
+		if pid := child(runc, "swrk"); pid != 0 {
+			return pid
+		}
+	}
+	return 0
+}
