@@ -72,6 +72,9 @@ func TestDiskThatFailsLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(b.store, unix.MNT_DETACH) })
+	if err := os.Chmod(b.store, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	for _, leave := range []string{"true", "false"} {
 		pid, at := b.pid(), b.count()
 		r := b.ctl("checkpoint", b.name, "--leave-running="+leave)

@@ -33,9 +33,12 @@ func ownDockerd(t *testing.T, args ...string) *dockerd {
 	}
 	d := &dockerd{t: t, dir: dir, args: append([]string{
 		"-H", "unix://" + dir + "/sock", "--data-root", dir + "/data", "--exec-root", dir + "/exec", "--pidfile", dir + "/pid",
-		"--bridge", "none", "--iptables=false", "--ip6tables=false", "--experimental",
+		"--config-file", dir + "/config.json", "--bridge", "none", "--iptables=false", "--ip6tables=false", "--experimental",
 	}, args...)}
 	t.Cleanup(d.end)
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	image := filepath.Join(dir, "image.tar")
 	docker(t, "save", "-o", image, baseImage)
 	d.start()
@@ -46,17 +49,19 @@ func ownDockerd(t *testing.T, args ...string) *dockerd {
 
 func (d *dockerd) start() {
 	d.t.Helper()
-	// A killed containerd leaves its pid behind, which dockerd takes for one
-	// that runs when the pid is taken again.
+	// The pid that a killed containerd leaves behind is taken for one that runs
+	// while it is a zombie, or another's.
 	_ = os.Remove(filepath.Join(d.dir, "pid"))
+	_ = os.Remove(filepath.Join(d.dir, "exec", "containerd", "containerd.pid"))
 	log, err := os.OpenFile(filepath.Join(d.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		d.t.Fatal(err)
 	}
 	defer log.Close()
-	d.cmd = exec.Command("dockerd", d.args...)
+	// CRIU tries sockets on lo.
+	d.cmd = exec.Command("sh", append([]string{"-c", `ip link set lo up && exec dockerd "$@"`, "dockerd"}, d.args...)...)
 	d.cmd.Stdout, d.cmd.Stderr = log, log
-	// A daemon without a bridge removes docker0, which is another's here.
+	// Without a bridge of its own it would remove docker0, the host's.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)
@@ -68,7 +73,7 @@ func (d *dockerd) start() {
 		time.Sleep(100 * time.Millisecond)
 	}
 	text, _ := os.ReadFile(log.Name())
-	d.t.Fatalf("dockerd does not answer: %s", text)
+	d.t.Fatalf("dockerd does not answer: %s", text[max(0, len(text)-2000):])
 }
 
 // kill ends the daemon by SIGKILL; the kernel ends its containerd with it.
