@@ -15,6 +15,10 @@ top=$here/../..
 # What emulation is slow at is not what a machine is slow at: the tests that
 # compare times run on the host only.
 skip='IsAsFastAs|IsFasterThan'
+# So do those that kill something at each of many moments: they take minutes
+# there already. Rounds, and a dump whose CRIU is killed, are tried here too.
+skip="$skip|KillAtEveryStage|KillAfterTheContainer|KillOfTheContainer|KillOfDockerd|KillOfARestore|KillOfTheRestoringCRIU"
+skip="$skip|FailingCRIU|TwoRunsAtOnce|SignalsAtAnyTime|ReadOnlyStore|DiskThatFailsLate"
 args=()
 while [ $# -gt 0 ]; do
 	if [ "$1" = -test.notrun ]; then
