@@ -88,7 +88,7 @@ func (d *dockerd) kill() {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	_ = unix.Kill(containerd, unix.SIGKILL)
+	kill(containerd)
 }
 
 // end leaves no process and no mount of the daemon's behind.
@@ -109,7 +109,7 @@ func (d *dockerd) end() {
 			if p != "/proc/self" && (strings.Contains(string(line), d.dir) || strings.HasPrefix(cwd, d.dir) || root) {
 				found = true
 				if pid := pidOf(p); pid != os.Getpid() {
-					_ = unix.Kill(pid, unix.SIGKILL)
+					kill(pid)
 				}
 			}
 		}

@@ -120,7 +120,7 @@ func TestKillAtEveryStage(t *testing.T) {
 			p.on(t)
 			// CRIU is killed: checkpointctl says so, and mends.
 			g := p.dumpTo(s)
-			_ = unix.Kill(g.worker, unix.SIGKILL)
+			kill(g.worker)
 			code, stderr := g.open()
 			late := s.name == "thawed" && code == 0
 			if !late && (code != 22 || !strings.Contains(stderr, "the container runs on")) {
@@ -166,7 +166,7 @@ func TestKillOfBoth(t *testing.T) {
 	ask(5)
 	g := p.dumpTo(at("socket in repair"))
 	_ = g.cmd.Process.Kill()
-	_ = unix.Kill(g.worker, unix.SIGKILL)
+	kill(g.worker)
 	g.open()
 	p.memoryIsRight()
 	dry := p.must(0, "repair", "--dry-run").stdout
@@ -218,7 +218,7 @@ func TestKillOfTheContainer(t *testing.T) {
 	for _, s := range []stage{at("in the freeze"), at("pages")} {
 		g := p.dumpTo(s)
 		pid, _ := strconv.Atoi(p.init)
-		_ = unix.Kill(pid, unix.SIGKILL)
+		kill(pid)
 		if code, stderr := g.open(); code != 22 && code != 11 || strings.Contains(stderr, "runs on") {
 			t.Errorf("%s: exit %d: %s", s.name, code, stderr)
 		}
@@ -329,7 +329,7 @@ func TestKillBetweenRounds(t *testing.T) {
 		awaitFile(t, filepath.Join(p.store, p.name, ".new-gated", "pre-dump", "3", "dump.log"))
 		worker := child(cmd.Process.Pid, "swrk")
 		if victim == "criu" {
-			_ = unix.Kill(worker, unix.SIGKILL)
+			kill(worker)
 		} else {
 			_ = cmd.Process.Kill()
 		}

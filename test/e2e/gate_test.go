@@ -140,8 +140,8 @@ func (g *gate) open() (code int, stderr string) {
 
 // end is for a test that has failed.
 func (g *gate) end() {
-	if g.worker != 0 && alive(g.worker) {
-		_ = unix.Kill(g.worker, unix.SIGKILL)
+	if alive(g.worker) {
+		kill(g.worker)
 	}
 	_ = g.cmd.Process.Kill()
 	_ = g.pipe.Close()
@@ -152,6 +152,13 @@ func (g *gate) end() {
 func alive(pid int) bool {
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	return err == nil && !strings.Contains(string(data), ") Z ")
+}
+
+// kill ends a process that was found: 0 would be all of this process's group.
+func kill(pid int) {
+	if pid > 1 {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
 }
 
 // child returns the child of a process whose command line has the word, or 0.

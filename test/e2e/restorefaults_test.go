@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // A restore is killed when its images are staged, or when CRIU has begun.
@@ -71,7 +69,7 @@ func TestKillOfTheRestoringCRIU(t *testing.T) {
 		}
 		awaitFile(t, filepath.Join("/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby", id, "work", "restore.log"))
 		if pid := restoring(id); pid != 0 {
-			_ = unix.Kill(pid, unix.SIGKILL)
+			kill(pid)
 		}
 		_ = cmd.Wait()
 		if cmd.ProcessState.ExitCode() == 0 { // too late

@@ -132,11 +132,6 @@ func (b *box) reached() string {
 // strike kills, and returns the pid of the CRIU that was at work.
 func strike(victim string, cmd *exec.Cmd) int {
 	worker := child(cmd.Process.Pid, "swrk")
-	kill := func(pid int) {
-		if pid != 0 {
-			_ = unix.Kill(pid, unix.SIGKILL)
-		}
-	}
 	switch victim {
 	case "checkpointctl":
 		kill(cmd.Process.Pid)
