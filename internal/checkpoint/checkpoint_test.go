@@ -64,7 +64,7 @@ func (f fakeEngine) Inspect(context.Context, string) (docker.Container, error) {
 
 func (fakeEngine) Residue(context.Context, string) ([]docker.Leftover, error) { return nil, nil }
 
-func (fakeEngine) Daemon(context.Context) (docker.Daemon, error) {
+func (fakeEngine) Versions(context.Context) (docker.Daemon, error) {
 	return docker.Daemon{}, docker.ErrUnreachable
 }
 

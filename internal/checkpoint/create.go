@@ -25,7 +25,7 @@ type dumper interface {
 
 type engine interface {
 	Inspect(context.Context, string) (docker.Container, error)
-	Daemon(context.Context) (docker.Daemon, error)
+	Versions(context.Context) (docker.Daemon, error)
 	Residue(context.Context, string) ([]docker.Leftover, error)
 }
 
@@ -106,7 +106,6 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err != nil {
 		return t, err
 	}
-	asked := m.askDaemon(ctx)
 	result, err := m.dump(ctx, t.job, req, plan)
 	if errors.Is(err, errConnected) {
 		t.options.NetworkLock = lockIptables
@@ -118,10 +117,11 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 		t.discard(err)
 		return t, &dumpFailed{err}
 	}
+	t.asked = m.askDaemon(ctx)
 	if !req.Options.LeaveRunning {
 		m.awaitStop(ctx, c.ID)
 	}
-	t.record = m.record(req, t.job, plan, <-asked)
+	t.record = m.record(req, t.job, plan)
 	t.record.Stats = metadata.Stats(result.Stats)
 	if req.Rounds != nil {
 		t.record.PreDump = preDump(t.policy, result)
@@ -184,7 +184,7 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 		// here on these images may be all there is of it.
 		err := j.seal()
 		if err == nil {
-			err = j.draft.Complete(m.record(req, j, plan, docker.Daemon{}))
+			err = j.draft.Complete(m.record(req, j, plan))
 		}
 		if err != nil || req.member == nil {
 			return err
@@ -277,7 +277,7 @@ func preDump(p criu.Policy, res criu.Result) *metadata.PreDump {
 
 // record gathers what a reader and a restore need to know of the container,
 // the dump and this host.
-func (m *Creator) record(req Request, j job, plan mounts.Plan, d docker.Daemon) metadata.Record {
+func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
 	h := thisHost()
 	version, _ := m.Dumper.Version() // refuse has seen it
 	r := metadata.Record{
@@ -285,7 +285,7 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan, d docker.Daemon) 
 		Container: Describe(req.Container, plan), Timestamp: j.began, Options: metadata.Options(j.options),
 		Architecture: h.architecture, CPUFeatures: h.cpuFeatures,
 		Versions: metadata.Versions{
-			Checkpointctl: m.Version, CRIU: version.String(), Docker: d.Version, Runc: d.Runc, Kernel: h.kernel,
+			Checkpointctl: m.Version, CRIU: version.String(), Kernel: h.kernel,
 		},
 	}
 	if req.Seal != nil {
@@ -294,12 +294,13 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan, d docker.Daemon) 
 	return r
 }
 
-// askDaemon asks while CRIU dumps. Versions are for a reader: a daemon that
-// does not answer costs them, not the checkpoint.
+// askDaemon asks while the images are written through: the programs that Docker
+// runs for an answer would take time from CRIU's. Versions are for a reader: a
+// daemon that does not answer costs them, not the checkpoint.
 func (m *Creator) askDaemon(ctx context.Context) <-chan docker.Daemon {
 	answer, daemon := make(chan docker.Daemon, 1), m.Docker
 	go func() {
-		d, _ := daemon.Daemon(ctx)
+		d, _ := daemon.Versions(ctx)
 		answer <- d
 	}()
 	return answer

@@ -27,6 +27,7 @@ type job struct {
 	lockChosen          bool // by LockAuto
 	policy              criu.Policy
 	began               time.Time
+	asked               <-chan docker.Daemon
 }
 
 // LockAuto holds packets off by iptables if the container has connections, and
@@ -137,6 +138,8 @@ func (j job) publish(r *metadata.Record) (err error) {
 		g.Go(j.draft.Sync)
 		r.Files, r.SizeBytes, err = metadata.Hash(j.draft.Dir)
 		err = errors.Join(err, g.Wait())
+		d := <-j.asked
+		r.Versions.Docker, r.Versions.Runc = d.Version, d.Runc
 	}
 	if err == nil {
 		err = j.draft.Publish(*r)

@@ -107,7 +107,17 @@ func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
 		Version: i.ServerVersion, RootDir: i.DockerRootDir, Driver: i.Driver,
 		CgroupVersion: i.CgroupVersion, DefaultRuntime: i.DefaultRuntime, Experimental: i.ExperimentalBuild,
 	}
+	v, err := c.Versions(ctx)
+	d.Runc = v.Runc
+	return d, err
+}
+
+// Versions asks for Version and Runc alone, which is quicker.
+func (c *Client) Versions(ctx context.Context) (Daemon, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	v, err := c.api.ServerVersion(ctx)
+	d := Daemon{Version: v.Version}
 	for _, p := range v.Components {
 		if p.Name == "runc" {
 			d.Runc = p.Version
