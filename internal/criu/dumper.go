@@ -92,8 +92,6 @@ type Dumper struct {
 	// inherits hides from both ends that the other is gone. It guards PATH, too.
 	starts sync.Mutex
 
-	ahead chan worker // started by Warm for the next dump, closed when there is none
-
 	once    sync.Once // of Version
 	version Version
 	err     error
@@ -152,40 +150,12 @@ type worker struct {
 	dog *watchdog
 }
 
-// Warm starts the worker of the next dump, and asks for CRIU's version beside
-// it, while the caller asks Docker. The function returned ends a worker that no
-// dump took.
-func (d *Dumper) Warm() (cool func()) {
-	d.ahead = make(chan worker, 1)
-	go func() {
-		defer close(d.ahead)
-		if w, err := d.prepare(); err == nil {
-			d.ahead <- w
-		}
-		_, _ = d.Version()
-	}()
-	return func() {
-		for w := range d.ahead {
-			_ = w.Cleanup()
-		}
-	}
-}
-
 func (d *Dumper) start(ctx context.Context) (worker, error) {
-	if err := ctx.Err(); err != nil {
-		return worker{}, err
-	}
-	if d.ahead != nil {
-		if w, ok := <-d.ahead; ok {
-			return w, nil
-		}
-	}
-	return d.prepare()
-}
-
-func (d *Dumper) prepare() (worker, error) {
 	w := worker{gocriu.MakeCriu(), &watchdog{limit: d.HangTimeout}}
 	w.SetCriuPath(d.Path)
+	if err := ctx.Err(); err != nil {
+		return w, err
+	}
 	d.starts.Lock()
 	defer d.starts.Unlock()
 	if err := d.shielded(w); err != nil {

@@ -66,9 +66,6 @@ func runBatch(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err != nil {
 		return err
 	}
-	if !o.dryRun {
-		defer m.dumper.Warm()()
-	}
 	picks, err := o.pick(ctx, m, b.Select)
 	if err != nil {
 		return err

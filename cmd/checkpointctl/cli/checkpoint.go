@@ -121,7 +121,6 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err != nil {
 		return err
 	}
-	defer m.dumper.Warm()()
 	c, err := m.container(ctx, o.containers[0])
 	if err != nil {
 		return err
@@ -167,6 +166,7 @@ func (d *deps) maker(o checkpointOptions) (*maker, error) {
 		return nil, err
 	}
 	m := &maker{deps: d, dumper: d.dumper(), client: client, seal: recipients}
+	go func() { _, _ = m.dumper.Version() }() // while Docker answers
 	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Freezer: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended}
 	return m, nil
 }
