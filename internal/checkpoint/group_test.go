@@ -66,8 +66,8 @@ func (y *yard) Inspect(_ context.Context, id string) (docker.Container, error) {
 }
 
 func (*yard) Versions(context.Context) (docker.Daemon, error) { return docker.Daemon{}, nil }
-func (*yard) Version() (criu.Version, error)                { return 40200, nil }
-func (*yard) DirtyTracking(context.Context) error           { return nil }
+func (*yard) Version() (criu.Version, error)                  { return 40200, nil }
+func (*yard) DirtyTracking(context.Context) error             { return nil }
 
 func (*yard) PreDump(context.Context, criu.Request) (criu.Result, error) {
 	return criu.Result{}, errors.New("not asked for")
