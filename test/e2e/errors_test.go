@@ -302,11 +302,19 @@ func TestExplainedFailures(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	go func() { // what is not accepted yet, CRIU sees as dangling
+	go func() { // what is not accepted yet, or closed again, CRIU sees as dangling
+		var held []net.Conn // else the garbage collector closes them
+		defer func() {
+			for _, c := range held {
+				_ = c.Close()
+			}
+		}()
 		for {
-			if _, err := l.Accept(); err != nil {
+			c, err := l.Accept()
+			if err != nil {
 				return
 			}
+			held = append(held, c)
 		}
 	}()
 	python := func(text string) []string {
