@@ -86,6 +86,9 @@ type Dumper struct {
 	// Libexec, if set, is a directory of programs that CRIU runs in place of
 	// those on the PATH: tar.
 	Libexec string
+	// Memory, if set, is a file that keeps the binary's version, so that not
+	// each run starts it twice.
+	Memory string
 
 	// starts lets processes start one at a time: the socket that go-criu
 	// (v7.2.0) hands to its worker has no close-on-exec, and one that another

@@ -37,9 +37,18 @@ func (v Version) NoTCP(kernel string) bool {
 	return err == nil && v < 40200 && (major > 6 || major == 6 && minor >= 16)
 }
 
-// Version asks the binary, once. Errors are ErrNoCRIU and ErrTooOld.
+// Version asks the binary, once, if d.Memory does not know it. Errors are
+// ErrNoCRIU and ErrTooOld.
 func (d *Dumper) Version() (Version, error) {
-	d.once.Do(func() { d.version, d.err = d.askVersion() })
+	d.once.Do(func() {
+		binary := identity(d.Path)
+		if d.version = d.recall(binary); d.version != 0 {
+			return
+		}
+		if d.version, d.err = d.askVersion(); d.err == nil {
+			d.remember(binary, d.version)
+		}
+	})
 	return d.version, d.err
 }
 

@@ -38,6 +38,12 @@ func (s Store) CheckAccess() error {
 	return d.Close()
 }
 
+// Owned says whether the store is there, and open to its owner alone.
+func (s Store) Owned() bool {
+	info, err := os.Stat(s.Dir)
+	return err == nil && info.Mode().Perm()&othersAny == 0 && CheckSafe(s.Dir) == nil
+}
+
 func accessError(err error) error {
 	switch {
 	case errors.Is(err, fs.ErrNotExist):

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -166,6 +167,9 @@ func (d *deps) maker(o checkpointOptions) (*maker, error) {
 		return nil, err
 	}
 	m := &maker{deps: d, dumper: d.dumper(), client: client, seal: recipients}
+	if d.store().Owned() {
+		m.dumper.Memory = filepath.Join(d.cfg.Dir, ".criu")
+	}
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
 	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Freezer: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended}
 	return m, nil
