@@ -81,6 +81,7 @@ type member struct {
 	cgroup    string
 	taken     taken
 	noted     bool // in the store, as paused
+	asked     bool // Docker was, to pause it
 	connected bool // when it was frozen
 	dumped    bool
 	released  bool // it was decided to thaw it
@@ -174,7 +175,11 @@ func (g *group) freezeAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// Docker does what it was asked also when nobody waits for it any more: an
+	// interrupt that ended the wait would leave the container paused.
+	ctx = context.WithoutCancel(ctx)
 	err = g.each(func(m *member) error {
+		m.asked = true
 		if err := g.creator.Freezer.Pause(ctx, m.req.Container.ID); err != nil {
 			return fmt.Errorf("container %s: %w", m.req.Container.Name, err)
 		}
@@ -247,7 +252,7 @@ func (m *member) thaw() error {
 		return nil
 	}
 	c := m.req.Container
-	if !m.frozen.IsZero() && (m.req.Options.LeaveRunning || !m.dumped) {
+	if m.asked && (m.req.Options.LeaveRunning || !m.dumped) {
 		if err := m.group.creator.unpause(context.Background(), c.Name, c.ID); err != nil {
 			return err
 		}

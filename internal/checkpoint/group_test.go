@@ -23,6 +23,8 @@ type yard struct {
 	paused map[string]bool
 	ended  map[string]bool
 	fail   map[string]error // what the dump of a container does; nil in it: it panics
+
+	interrupt func() // at every pause
 }
 
 func (y *yard) note(what, id string) {
@@ -39,12 +41,18 @@ func (y *yard) note(what, id string) {
 	}
 }
 
-func (y *yard) Pause(_ context.Context, id string) error {
+func (y *yard) Pause(ctx context.Context, id string) error {
 	if id == "stubborn" {
 		return errors.New("cannot be paused")
 	}
+	if y.interrupt != nil {
+		y.interrupt()
+	}
 	y.note("pause", id)
-	return nil
+	if id == "late" {
+		return errors.New("no answer in time")
+	}
+	return ctx.Err()
 }
 
 func (y *yard) Unpause(ctx context.Context, id string) error {
@@ -183,6 +191,7 @@ func TestGroupIsKeptWholeOrNotAtAll(t *testing.T) {
 		"dump fails":  {&yard{fail: map[string]error{"b": boom}}, []string{"a", "b", "c"}, "since b of its group was not: criu dump failed"},
 		"panic":       {&yard{fail: map[string]error{"c": nil}}, []string{"a", "b", "c"}, "since c of its group was not: panic: boom"},
 		"no pause":    {&yard{}, []string{"a", "stubborn", "c"}, "cannot be paused"},
+		"late pause":  {&yard{}, []string{"a", "late", "c"}, "no answer in time"},
 		"bad to name": {&yard{}, []string{"a", "../b", "c"}, "bad name"},
 	} {
 		m, records, errs := test.y.group(t, context.Background(), true, 2, test.ids...)
@@ -203,6 +212,13 @@ func TestGroupInterrupted(t *testing.T) {
 	if !errors.Is(errs[0], context.Canceled) || !errors.Is(errs[1], context.Canceled) {
 		t.Error(errs)
 	}
+
+	// In the middle of the pauses: all are thawed again, see group.
+	ctx, y.fail = context.Background(), nil
+	ctx, y.interrupt = context.WithCancel(ctx)
+	if _, _, errs = y.group(t, ctx, true, 2, "a", "b"); !errors.Is(errs[0], context.Canceled) || y.at("pause b") < 0 {
+		t.Error(errs, y.diary)
+	}
 }
 
 // Peers of connections are thawed together, others as soon as they are dumped.
@@ -211,7 +227,7 @@ func TestWhoIsThawedWhen(t *testing.T) {
 	m := &Creator{Docker: y, Freezer: y, Store: metadata.Store{Dir: t.TempDir()}}
 	g := &group{creator: m}
 	for _, id := range []string{"web", "db", "alone"} {
-		g.members = append(g.members, &member{group: g, req: Request{Container: inYard(id)}, noted: true, connected: id != "alone"})
+		g.members = append(g.members, &member{group: g, req: Request{Container: inYard(id)}, noted: true, asked: true, connected: id != "alone"})
 		g.members[len(g.members)-1].frozen = g.members[0].frozen.Add(1)
 		g.members[len(g.members)-1].req.Options.LeaveRunning = true
 	}
