@@ -16,7 +16,7 @@ import (
 func connected(t *testing.T) (server, client *box) {
 	t.Helper()
 	server = start(t, baseImage, "/workload", "server")
-	ip := docker(t, "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", server.name)
+	ip := server.address()
 	client = start(t, baseImage, "/workload", "client", ip+":7000")
 	client.await(8)
 	return server, client
@@ -34,10 +34,10 @@ func TestEstablishedTCP(t *testing.T) {
 	client.restore()
 	client.goesOn(at)
 	client.await(at + 10)
-	if n := strings.Count(docker(t, "logs", server.name), "accepted"); n != 1 {
+	if n := strings.Count(server.logs("all"), "accepted"); n != 1 {
 		t.Errorf("%d connections, want the one", n)
 	}
-	if strings.Contains(docker(t, "logs", server.name), "closed") {
+	if strings.Contains(server.logs("all"), "closed") {
 		t.Error("the server saw the connection closed")
 	}
 	if _, err := os.Stat(runcConf); err == nil {
@@ -50,7 +50,7 @@ func TestTCPClose(t *testing.T) {
 	client.checkpoint("--leave-running=false")
 	r := client.must(0, "restore", client.name, "--tcp-close")
 	for range 100 * slow {
-		if strings.Contains(docker(t, "logs", client.name), "connection lost") {
+		if strings.Contains(client.logs("all"), "connection lost") {
 			return
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -115,7 +115,7 @@ func TestNginx(t *testing.T) {
 			last = err
 			time.Sleep(50 * time.Millisecond)
 		}
-		t.Fatalf("%v: %s", last, docker(t, "logs", b.name))
+		t.Fatalf("%v: %s", last, b.logs("all"))
 	}
 	answers()
 	b.checkpoint()
@@ -173,7 +173,7 @@ func TestVolumeThatChanges(t *testing.T) {
 	says := func(want string) {
 		t.Helper()
 		for range 100 * slow {
-			if docker(t, "logs", "--tail", "1", b.name) == want {
+			if b.logs("1") == want {
 				return
 			}
 			time.Sleep(50 * time.Millisecond)

@@ -83,8 +83,8 @@ func pair(t *testing.T, third byte) (reader, writer *box) {
 // goOn restores both ends and fails unless they go on with their connection.
 func goOn(t *testing.T, reader, writer *box, at int) {
 	t.Helper()
-	accepted := strings.Count(docker(t, "logs", reader.name), "accepted")
-	closed := strings.Count(docker(t, "logs", reader.name), "closed")
+	accepted := strings.Count(reader.logs("all"), "accepted")
+	closed := strings.Count(reader.logs("all"), "closed")
 	// The writer waits for an answer and is silent, but for one packet that
 	// the kernel sends when a connection is restored. It must be gone before
 	// the other end has its address and not yet its socket: that would reset
@@ -98,11 +98,11 @@ func goOn(t *testing.T, reader, writer *box, at int) {
 	}
 	reader.restore("x")
 	writer.await(at + 3)
-	if got := strings.Count(docker(t, "logs", reader.name), "accepted"); got != accepted {
+	if got := strings.Count(reader.logs("all"), "accepted"); got != accepted {
 		t.Errorf("%d connections, want %d", got, accepted)
 	}
-	if got := strings.Count(docker(t, "logs", reader.name), "closed"); got != closed {
-		t.Errorf("%d closed, want %d: %s", got, closed, docker(t, "logs", "--tail", "3", writer.name))
+	if got := strings.Count(reader.logs("all"), "closed"); got != closed {
+		t.Errorf("%d closed, want %d: %s", got, closed, writer.logs("3"))
 	}
 }
 

@@ -31,18 +31,9 @@ var serial atomic.Int64
 func start(t *testing.T, args ...string) *box {
 	t.Helper()
 	b := &box{t: t, name: prefix + strconv.FormatInt(serial.Add(1), 10), store: t.TempDir()}
-	t.Cleanup(func() { _ = exec.Command("docker", "rm", "-f", "-v", b.name).Run() })
+	t.Cleanup(b.remove)
 	docker(t, append([]string{"run", "-d", "--name", b.name}, args...)...)
 	return b
-}
-
-func docker(t *testing.T, args ...string) string {
-	t.Helper()
-	out, err := exec.Command("docker", args...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
-	}
-	return strings.TrimSpace(string(out))
 }
 
 // result is one run of checkpointctl.
@@ -100,30 +91,24 @@ func (b *box) restore(args ...string) {
 		b.t.Fatalf("stdout %q", r.stdout)
 	}
 	if state := b.state(); state != "running" {
-		b.t.Fatalf("restored, but %s: %s", state, docker(b.t, "logs", "--tail", "5", b.name))
+		b.t.Fatalf("restored, but %s: %s", state, b.logs("5"))
 	}
 }
 
 func (b *box) state() string {
 	b.t.Helper()
-	return docker(b.t, "inspect", "-f", "{{.State.Status}}", b.name)
+	return string(b.inspect().State.Status)
 }
 
 func (b *box) pid() string {
 	b.t.Helper()
-	return docker(b.t, "inspect", "-f", "{{.State.Pid}}", b.name)
-}
-
-func (b *box) kill() {
-	b.t.Helper()
-	docker(b.t, "kill", b.name)
+	return strconv.Itoa(b.inspect().State.Pid)
 }
 
 // count is the newest number that the container printed.
 func (b *box) count() int {
 	b.t.Helper()
-	out := docker(b.t, "logs", "--tail", "1", b.name)
-	n, err := strconv.Atoi(strings.TrimSpace(out))
+	n, err := strconv.Atoi(b.logs("1"))
 	if err != nil {
 		return 0
 	}
@@ -139,7 +124,7 @@ func (b *box) await(n int) int {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	b.t.Fatalf("%s does not count past %d: %s", b.name, n, docker(b.t, "logs", "--tail", "5", b.name))
+	b.t.Fatalf("%s does not count past %d: %s", b.name, n, b.logs("5"))
 	return 0
 }
 
@@ -148,9 +133,9 @@ func (b *box) await(n int) int {
 func (b *box) goesOn(at int) {
 	b.t.Helper()
 	// The newest line may still be the stopped one's: wait for two new ones.
-	lines := strings.Count(docker(b.t, "logs", b.name), "\n")
+	lines := strings.Count(b.logs("all"), "\n")
 	for range 100 * slow {
-		out := strings.Split(strings.ReplaceAll(docker(b.t, "logs", b.name), "\r", ""), "\n")
+		out := strings.Split(strings.ReplaceAll(b.logs("all"), "\r", ""), "\n")
 		if len(out) > lines+3 {
 			last, err := strconv.Atoi(out[len(out)-1])
 			if err != nil || last <= at || last > at+200 {

@@ -27,7 +27,7 @@ func startLive(t *testing.T) *live {
 	// CRIU cannot dump the sockets of multipath TCP.
 	b := start(t, "-e", "GODEBUG=multipathtcp=0", baseImage, "sh", "-c", "/workload server & exec /workload dirty 16 1")
 	b.await(8)
-	ip := docker(t, "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", b.name)
+	ip := b.address()
 	p := &live{box: b, client: start(t, baseImage, "/workload", "client", ip+":7000")}
 	p.client.await(8)
 	p.init = b.pid()
@@ -150,7 +150,7 @@ func TestKillAtEveryStage(t *testing.T) {
 // on which nothing is under way then goes on.
 func TestKillOfBoth(t *testing.T) {
 	p := startLive(t)
-	ip := docker(t, "inspect", "-f", "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}", p.name)
+	ip := p.address()
 	docker(t, "exec", "-d", p.client.name, "sh", "-c", "mkfifo /asked; sleep 10000 >/asked & exec nc "+ip+" 7000 </asked >/answered")
 	ask := func(n int) {
 		t.Helper()

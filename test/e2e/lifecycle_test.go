@@ -175,7 +175,7 @@ func TestInspect(t *testing.T) {
 			t.Errorf("no %s in %s", want, out)
 		}
 	}
-	id := docker(t, "inspect", "-f", "{{.Id}}", b.name)
+	id := b.inspect().ID
 	if short := b.must(0, "inspect", id[:12], "--json").stdout; short != out {
 		t.Errorf("by ID prefix: %s", short)
 	}

@@ -79,9 +79,9 @@ func (b *box) chain(args ...string) chain {
 func (b *box) ask(signal, pattern string) string {
 	b.t.Helper()
 	re := regexp.MustCompile("(?m)^" + pattern + "$")
-	count := func() [][]string { return re.FindAllStringSubmatch(docker(b.t, "logs", b.name), -1) }
+	count := func() [][]string { return re.FindAllStringSubmatch(b.logs("all"), -1) }
 	before := len(count())
-	docker(b.t, "kill", "-s", signal, b.name)
+	b.signal(signal)
 	for range 200 * slow {
 		if found := count(); len(found) > before {
 			return found[len(found)-1][1]

@@ -18,7 +18,7 @@ func TestKillOfARestore(t *testing.T) {
 	b := start(t, baseImage, "/workload", "lock", "/tmp/lock")
 	at := b.await(8)
 	b.checkpoint()
-	id := docker(t, "inspect", "-f", "{{.Id}}", b.name)
+	id := b.inspect().ID
 	staged := filepath.Join(docker(t, "info", "-f", "{{.DockerRootDir}}"), "containers", id, "checkpoints", "checkpointctl-*")
 	for name, moment := range map[string]string{
 		"staged": filepath.Join(staged, "core-1.img"),
@@ -59,7 +59,7 @@ func TestKillOfARestore(t *testing.T) {
 func TestKillOfTheRestoringCRIU(t *testing.T) {
 	b := dirty(t, "64", "1")
 	b.checkpoint("--leave-running=false")
-	id := docker(t, "inspect", "-f", "{{.Id}}", b.name)
+	id := b.inspect().ID
 	for range 10 {
 		cmd := exec.Command(binary, "--dir", b.store, "restore", b.name)
 		var stderr strings.Builder

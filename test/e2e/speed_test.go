@@ -56,7 +56,7 @@ func TestRestoreIsFasterThanDocker(t *testing.T) {
 	b.checkpoint("--leave-running=false")
 	images := filepath.Join(b.store, b.name, "checkpoint1")
 	root := docker(t, "info", "-f", "{{.DockerRootDir}}")
-	id := docker(t, "inspect", "-f", "{{.Id}}", b.name)
+	id := b.inspect().ID
 	theirs := filepath.Join(root, "containers", id, "checkpoints", "plain")
 	if err := os.MkdirAll(filepath.Dir(theirs), 0o700); err != nil {
 		t.Fatal(err)
