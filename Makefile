@@ -3,7 +3,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build install demo test unit e2e test-vm soak bench bench-short setup clean
+.PHONY: build install demo test unit lint e2e test-vm soak bench bench-short setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
@@ -23,13 +23,17 @@ demo:
 	scripts/demo.sh
 
 # Everything, on real Docker and CRIU. A test that cannot run fails.
-test: setup unit e2e test-vm
+test: setup unit lint e2e test-vm
 	@echo "all tests passed"
 
 unit:
 	test -z "$$(gofmt -l bench cmd internal test 2>/dev/null)"
 	$(GO) vet ./...
-	$(GO) test ./...
+	$(GO) test ./bench/... ./test/...
+	CGO_ENABLED=1 $(GO) test -race ./cmd/... ./internal/...
+
+lint:
+	scripts/lint.sh
 
 e2e:
 	$(GO) vet -tags e2e ./test/e2e/...

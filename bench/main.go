@@ -38,11 +38,10 @@ func main() {
 	flag.StringVar(&o.top, "top", ".", "`directory` of the project")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		log.Print("error: ", err)
-		stop()
-		os.Exit(1)
+	err := run(ctx, o)
+	stop()
+	if err != nil {
+		log.Fatal("error: ", err)
 	}
 }
 

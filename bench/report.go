@@ -208,7 +208,7 @@ func readDocs(file string) (head, inside, tail string, err error) {
 	data, err := os.ReadFile(file)
 	head, rest, ok := strings.Cut(string(data), begin)
 	inside, tail, ok2 := strings.Cut(rest, end)
-	if err == nil && !(ok && ok2) {
+	if err == nil && (!ok || !ok2) {
 		err = fmt.Errorf("%s lacks the lines %q and %q", file, begin, end)
 	}
 	return head + begin, inside, end + tail, err

@@ -29,7 +29,7 @@ func main() {
 	var archive bytes.Buffer
 	dir, ok := asked(os.Args[1:])
 	if !ok || pack(&archive, dir) != nil {
-		fmt.Fprintln(os.Stderr, "tar:", real())
+		fmt.Fprintln(os.Stderr, "tar:", becomeReal())
 		os.Exit(2)
 	}
 	if _, err := archive.WriteTo(os.Stdout); err != nil {
@@ -54,8 +54,8 @@ func asked(args []string) (dir string, ok bool) {
 	return args[n-2], true
 }
 
-// real becomes the next tar on the PATH; it returns only what went wrong.
-func real() error {
+// becomeReal becomes the next tar on the PATH; it returns only what went wrong.
+func becomeReal() error {
 	self, err := os.Stat("/proc/self/exe")
 	if err != nil {
 		return err

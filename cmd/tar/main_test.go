@@ -74,9 +74,9 @@ func plant(t *testing.T) string {
 func TestSameArchiveAsTheRealOne(t *testing.T) {
 	for name, dir := range map[string]string{"empty": t.TempDir(), "dev": plant(t)} {
 		ours := listing(t, run(t, os.Args[0], dir, options...))
-		real := listing(t, run(t, "tar", dir, options...))
-		if !slices.Equal(ours, real) {
-			t.Errorf("%s:\n%s\nthe real tar:\n%s", name, strings.Join(ours, "\n"), strings.Join(real, "\n"))
+		theirs := listing(t, run(t, "tar", dir, options...))
+		if !slices.Equal(ours, theirs) {
+			t.Errorf("%s:\n%s\nthe real tar:\n%s", name, strings.Join(ours, "\n"), strings.Join(theirs, "\n"))
 		}
 		var b bytes.Buffer
 		if err := pack(&b, dir); err != nil {
@@ -96,7 +96,7 @@ func TestTheRestIsLeftToTheRealOne(t *testing.T) {
 		if pack(&bytes.Buffer{}, dir) == nil {
 			t.Errorf("%s: packed", name)
 		}
-		if ours, real := run(t, os.Args[0], dir, options...), run(t, "tar", dir, options...); !slices.Equal(listing(t, ours), listing(t, real)) {
+		if ours, theirs := run(t, os.Args[0], dir, options...), run(t, "tar", dir, options...); !slices.Equal(listing(t, ours), listing(t, theirs)) {
 			t.Errorf("%s: other than the real tar's", name)
 		}
 	}

@@ -113,7 +113,7 @@ func inYard(id string) docker.Container {
 	return c
 }
 
-func (y *yard) group(t *testing.T, ctx context.Context, leave bool, limit int, ids ...string) (*Creator, []metadata.Record, []error) {
+func (y *yard) group(ctx context.Context, t *testing.T, leave bool, limit int, ids ...string) (*Creator, []metadata.Record, []error) {
 	t.Helper()
 	y.paused, y.ended = map[string]bool{}, map[string]bool{}
 	m := &Creator{Dumper: y, Docker: y, Freezer: y, Store: metadata.Store{Dir: t.TempDir()}}
@@ -137,7 +137,7 @@ func (y *yard) at(what string) int { return slices.Index(y.diary, what) }
 
 func TestGroup(t *testing.T) {
 	y := &yard{}
-	m, records, errs := y.group(t, context.Background(), true, 1, "a", "b", "c")
+	m, records, errs := y.group(context.Background(), t, true, 1, "a", "b", "c")
 	if errors.Join(errs...) != nil || len(records) != 3 {
 		t.Fatal(errs)
 	}
@@ -162,7 +162,7 @@ func TestGroup(t *testing.T) {
 // One that is to be killed waits, complete, until the others are.
 func TestGroupIsKilledTogether(t *testing.T) {
 	y := &yard{}
-	if _, _, errs := y.group(t, context.Background(), false, 1, "a", "b", "c"); errors.Join(errs...) != nil {
+	if _, _, errs := y.group(context.Background(), t, false, 1, "a", "b", "c"); errors.Join(errs...) != nil {
 		t.Fatal(errs)
 	}
 	for _, id := range []string{"a", "b", "c"} {
@@ -173,7 +173,7 @@ func TestGroupIsKilledTogether(t *testing.T) {
 		}
 	}
 	y = &yard{fail: map[string]error{"b": errors.New("boom")}}
-	if m, _, errs := y.group(t, context.Background(), false, 1, "a", "b"); len(y.paused) > 0 || errs[0] == nil {
+	if m, _, errs := y.group(context.Background(), t, false, 1, "a", "b"); len(y.paused) > 0 || errs[0] == nil {
 		t.Errorf("paused %v, %v", y.paused, errs)
 	} else if list, _ := m.Store.List(""); len(list) != 0 {
 		t.Errorf("listed %v", list)
@@ -194,7 +194,7 @@ func TestGroupIsKeptWholeOrNotAtAll(t *testing.T) {
 		"late pause":  {&yard{}, []string{"a", "late", "c"}, "no answer in time"},
 		"bad to name": {&yard{}, []string{"a", "../b", "c"}, "bad name"},
 	} {
-		m, records, errs := test.y.group(t, context.Background(), true, 2, test.ids...)
+		m, records, errs := test.y.group(context.Background(), t, true, 2, test.ids...)
 		if records != nil || errs[0] == nil || !strings.Contains(errs[0].Error(), test.want) || errs[1] == nil || errs[2] == nil {
 			t.Errorf("%s: %v, %v", name, records, errs)
 		}
@@ -208,7 +208,7 @@ func TestGroupInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	y := &yard{fail: map[string]error{"b": context.Canceled}}
 	cancel()
-	_, _, errs := y.group(t, ctx, true, 2, "a", "b")
+	_, _, errs := y.group(ctx, t, true, 2, "a", "b")
 	if !errors.Is(errs[0], context.Canceled) || !errors.Is(errs[1], context.Canceled) {
 		t.Error(errs)
 	}
@@ -216,7 +216,7 @@ func TestGroupInterrupted(t *testing.T) {
 	// In the middle of the pauses: all are thawed again, see group.
 	ctx, y.fail = context.Background(), nil
 	ctx, y.interrupt = context.WithCancel(ctx)
-	if _, _, errs = y.group(t, ctx, true, 2, "a", "b"); !errors.Is(errs[0], context.Canceled) || y.at("pause b") < 0 {
+	if _, _, errs = y.group(ctx, t, true, 2, "a", "b"); !errors.Is(errs[0], context.Canceled) || y.at("pause b") < 0 {
 		t.Error(errs, y.diary)
 	}
 }

@@ -71,8 +71,8 @@ type DumpError struct {
 func (e *DumpError) Error() string {
 	cause := e.Err.Error()
 	if x, err := FirstError(strings.NewReader(e.Log)); err == nil && len(x.Lines) > 0 && !errors.Is(e.Err, ErrHung) {
-		last := x.Lines[len(x.Lines)-1]
-		cause = last[strings.Index(last, "Error ("):]
+		_, last, _ := strings.Cut(x.Lines[len(x.Lines)-1], "Error (")
+		cause = "Error (" + last
 	}
 	return "criu dump failed: " + cause
 }

@@ -3,6 +3,7 @@ package criu
 import (
 	"bufio"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -61,7 +62,7 @@ func FirstError(r io.Reader) (Excerpt, error) {
 			continue
 		}
 		if out.Lines == nil {
-			out.Lines = append(ring, line)
+			out.Lines = slices.Concat(ring, []string{line})
 		}
 		all.WriteString(line + "\n")
 	}

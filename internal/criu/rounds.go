@@ -73,7 +73,7 @@ func (w worker) round(ctx context.Context, req Request, number int) (Round, erro
 		return Round{}, err
 	}
 	began := time.Now()
-	if err := w.run(ctx, req, to, w.Criu.PreDump, nil); err != nil {
+	if err := w.run(ctx, req, to, w.PreDump, nil); err != nil {
 		return Round{}, err
 	}
 	r := Round{Number: number, Took: time.Since(began), Stats: ReadStats(to.dir)}

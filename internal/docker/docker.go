@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 )
@@ -80,7 +81,7 @@ func translate(ref string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case client.IsErrNotFound(err):
+	case errdefs.IsNotFound(err):
 		return fmt.Errorf("%w: %s", ErrNoSuchContainer, ref)
 	case client.IsErrConnectionFailed(err), errors.Is(err, os.ErrPermission), errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%w: %w", ErrUnreachable, err)
@@ -147,7 +148,7 @@ func (c *Client) List(ctx context.Context) ([]Listed, error) {
 		}
 		// A link to the container from another one is listed as OTHER/ALIAS.
 		slices.SortFunc(s.Names, func(a, b string) int { return strings.Count(a, "/") - strings.Count(b, "/") })
-		list = append(list, Listed{ID: s.ID, Name: strings.TrimPrefix(s.Names[0], "/"), Image: s.Image, State: string(s.State), Labels: s.Labels})
+		list = append(list, Listed{ID: s.ID, Name: strings.TrimPrefix(s.Names[0], "/"), Image: s.Image, State: s.State, Labels: s.Labels})
 	}
 	slices.SortFunc(list, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil

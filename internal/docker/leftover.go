@@ -51,7 +51,7 @@ func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
 		if err != nil || len(from) == 0 {
 			continue
 		}
-		if _, err := os.Stat(string(from)); err == nil && !dead[string(from)] {
+		if _, err := os.Stat(string(from)); err == nil && !dead[string(from)] { //nolint:gosec // only looked for
 			continue
 		}
 		dir := filepath.Dir(marker)

@@ -29,7 +29,7 @@ const (
 func withRuncConf(lines []string, f func() error) error {
 	dir := filepath.Dir(runcConf)
 	_, dirErr := os.Stat(dir)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // as packages make it
 		return err
 	}
 	l := flock.New(runcConfLock)

@@ -97,7 +97,7 @@ func (b *box) restore(args ...string) {
 
 func (b *box) state() string {
 	b.t.Helper()
-	return string(b.inspect().State.Status)
+	return b.inspect().State.Status
 }
 
 func (b *box) pid() string {

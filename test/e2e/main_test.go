@@ -136,11 +136,12 @@ type footprint struct {
 func takeFootprint() (footprint, error) {
 	var f footprint
 	data, err := os.ReadFile(runcConf)
-	if errors.Is(err, os.ErrNotExist) {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
 		f.runcConf = "(absent)"
-	} else if err != nil {
+	case err != nil:
 		return f, err
-	} else {
+	default:
 		f.runcConf = string(data)
 	}
 	// A new Docker network leaves chains, but no rules, behind.

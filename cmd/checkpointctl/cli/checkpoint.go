@@ -75,7 +75,7 @@ unencrypted. The images wait in memory: as much as the container's is needed.
 	d.roundFlags(f, &o)
 	d.encryptFlags(f)
 	// A goal for the rounds asks for rounds.
-	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if f.Changed("max-downtime") && !f.Changed("pre-dump") {
 			d.cfg.Checkpoint.PreDump = "on"
 		}
