@@ -39,6 +39,7 @@ type boundFlag struct {
 }
 
 func newDeps(out, errOut io.Writer) *deps {
+	out, errOut = onTerminal(out), onTerminal(errOut)
 	log := logrus.New()
 	log.SetOutput(errOut)
 	return &deps{out: out, errOut: errOut, log: log}

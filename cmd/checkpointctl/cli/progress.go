@@ -16,8 +16,8 @@ import (
 
 // progress is where a line may be rewritten: a terminal, or nowhere.
 func (d *deps) progress() io.Writer {
-	if f, ok := d.errOut.(*os.File); ok && !d.json && term.IsTerminal(int(f.Fd())) {
-		return f
+	if t, ok := d.errOut.(terminal); ok && !d.json {
+		return t.file
 	}
 	return io.Discard
 }
