@@ -64,6 +64,8 @@ func (f fakeEngine) Inspect(context.Context, string) (docker.Container, error) {
 
 func (fakeEngine) Residue(context.Context, string) ([]docker.Leftover, error) { return nil, nil }
 
+func (fakeEngine) Pause(context.Context, string) error   { return errors.New("not asked for") }
+func (fakeEngine) Unpause(context.Context, string) error { return errors.New("not asked for") }
 func (fakeEngine) Versions(context.Context) (docker.Daemon, error) {
 	return docker.Daemon{}, docker.ErrUnreachable
 }

@@ -24,16 +24,21 @@ type dumper interface {
 }
 
 type engine interface {
-	Inspect(context.Context, string) (docker.Container, error)
 	Versions(context.Context) (docker.Daemon, error)
 	Residue(context.Context, string) ([]docker.Leftover, error)
+	Pause(context.Context, string) error // for groups
+	pausing
+}
+
+type pausing interface {
+	Inspect(context.Context, string) (docker.Container, error)
+	Unpause(context.Context, string) error
 }
 
 // Creator makes checkpoints.
 type Creator struct {
 	Dumper  dumper
 	Docker  engine
-	Freezer freezer // for groups
 	Store   metadata.Store
 	Policy  mounts.Policy
 	Version string // of this program, for the record

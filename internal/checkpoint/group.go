@@ -11,13 +11,9 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
-
-type freezer interface {
-	Pause(context.Context, string) error
-	Unpause(context.Context, string) error
-}
 
 // GroupRequest are containers to dump as they are at one moment.
 type GroupRequest struct {
@@ -180,7 +176,7 @@ func (g *group) freezeAll(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	err = g.each(func(m *member) error {
 		m.asked = true
-		if err := g.creator.Freezer.Pause(ctx, m.req.Container.ID); err != nil {
+		if err := g.creator.Docker.Pause(ctx, m.req.Container.ID); err != nil {
 			return fmt.Errorf("container %s: %w", m.req.Container.Name, err)
 		}
 		m.frozen = time.Now()
@@ -253,7 +249,7 @@ func (m *member) thaw() error {
 	}
 	c := m.req.Container
 	if m.asked && (m.req.Options.LeaveRunning || !m.dumped) {
-		if err := m.group.creator.unpause(context.Background(), c.Name, c.ID); err != nil {
+		if err := unpause(context.Background(), m.group.creator.Docker, c.Name, c.ID); err != nil {
 			return err
 		}
 	}
@@ -315,13 +311,14 @@ func Blame(names []string, errs []error) []error {
 }
 
 // unpause is content with a container that somebody else let run on, or that
-// has ended.
-func (m *Creator) unpause(ctx context.Context, name, id string) error {
-	err := m.Freezer.Unpause(ctx, id)
+// has ended or gone.
+func unpause(ctx context.Context, d pausing, name, id string) error {
+	err := d.Unpause(ctx, id)
 	if err == nil {
 		return nil
 	}
-	if now, inspectErr := m.Docker.Inspect(ctx, id); inspectErr == nil && now.State != "paused" {
+	now, inspectErr := d.Inspect(ctx, id)
+	if errors.Is(inspectErr, docker.ErrNoSuchContainer) || inspectErr == nil && now.State != "paused" {
 		return nil
 	}
 	return fmt.Errorf("container %s stays paused (docker unpause %s): %w", name, name, err)

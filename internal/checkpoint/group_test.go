@@ -116,7 +116,7 @@ func inYard(id string) docker.Container {
 func (y *yard) group(ctx context.Context, t *testing.T, leave bool, limit int, ids ...string) (*Creator, []metadata.Record, []error) {
 	t.Helper()
 	y.paused, y.ended = map[string]bool{}, map[string]bool{}
-	m := &Creator{Dumper: y, Docker: y, Freezer: y, Store: metadata.Store{Dir: t.TempDir()}}
+	m := &Creator{Dumper: y, Docker: y, Store: metadata.Store{Dir: t.TempDir()}}
 	req := GroupRequest{Batch: "b", Limit: limit}
 	for _, id := range ids {
 		req.Members = append(req.Members, Request{Container: inYard(id), Name: "x", Options: criu.Options{LeaveRunning: leave}})
@@ -224,7 +224,7 @@ func TestGroupInterrupted(t *testing.T) {
 // Peers of connections are thawed together, others as soon as they are dumped.
 func TestWhoIsThawedWhen(t *testing.T) {
 	y := &yard{paused: map[string]bool{}}
-	m := &Creator{Docker: y, Freezer: y, Store: metadata.Store{Dir: t.TempDir()}}
+	m := &Creator{Docker: y, Store: metadata.Store{Dir: t.TempDir()}}
 	g := &group{creator: m}
 	for _, id := range []string{"web", "db", "alone"} {
 		g.members = append(g.members, &member{group: g, req: Request{Container: inYard(id)}, noted: true, asked: true, connected: id != "alone"})

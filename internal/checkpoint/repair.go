@@ -30,10 +30,9 @@ type Leftover struct {
 }
 
 type mender interface {
-	Inspect(context.Context, string) (docker.Container, error)
 	Residue(context.Context, string) ([]docker.Leftover, error)
 	Leftovers(context.Context, string) ([]docker.Leftover, error)
-	Unpause(context.Context, string) error
+	pausing
 }
 
 // Repairer finds what killed runs left, and undoes it. Locks tell them from
@@ -115,19 +114,11 @@ func (r *Repairer) paused(name string) []Leftover {
 		return nil
 	}
 	return []Leftover{{What: "paused for a checkpoint", Container: name, Action: Undo, undo: func(ctx context.Context) error {
-		return r.unpause(ctx, name, id)
+		if err := unpause(ctx, r.Docker, name, id); err != nil {
+			return err
+		}
+		return r.Store.NoteUnpaused(name)
 	}}}
-}
-
-func (r *Repairer) unpause(ctx context.Context, name, id string) error {
-	c, err := r.Docker.Inspect(ctx, id)
-	if err == nil && c.State == "paused" {
-		err = r.Docker.Unpause(ctx, id)
-	}
-	if err != nil && !errors.Is(err, docker.ErrNoSuchContainer) {
-		return err
-	}
-	return r.Store.NoteUnpaused(name)
 }
 
 func residue(container string, found []docker.Leftover) []Leftover {

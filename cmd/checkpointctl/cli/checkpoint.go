@@ -171,7 +171,7 @@ func (d *deps) maker(o checkpointOptions) (*maker, error) {
 		m.dumper.Memory = filepath.Join(d.cfg.Dir, ".criu")
 	}
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
-	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Freezer: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended}
+	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended}
 	return m, nil
 }
 
