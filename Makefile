@@ -3,7 +3,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build install demo test unit lint e2e test-vm soak bench bench-short setup clean
+.PHONY: build install demo test unit lint e2e test-vm soak fuzz bench bench-short setup clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
@@ -54,6 +54,10 @@ bench-short: build
 # Kills at random times, and the table of docs/reliability.md.
 soak:
 	scripts/soak.sh
+
+# Ten minutes for each fuzz target, and their table of docs/reliability.md.
+fuzz:
+	scripts/fuzz.sh
 
 clean:
 	rm -rf bin libexec
