@@ -4,7 +4,7 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-half='TestKinds|TestContainersThat|TestTenRounds|TestContainerLeaves|TestEncrypted|TestVerify'
+half='TestKinds|TestContainersThat|TestTenRounds|TestContainerLeaves|TestEncrypted|TestVerify|TestInterrupt|TestKillBetweenRounds|TestDockerKnows'
 "$here/build.sh" >/dev/null
 
 part() { # NAME ARGUMENT...
