@@ -94,7 +94,7 @@ func unstage(dir string) error {
 // needs it now.
 func confLeftover() []Leftover {
 	data, err := os.ReadFile(runcConf)
-	if err != nil || !strings.Contains(string(data), confBegin) {
+	if (err != nil || !strings.Contains(string(data), confBegin)) && len(torn(runcConf)) == 0 {
 		return nil
 	}
 	l := flock.New(runcConfLock)
@@ -107,6 +107,7 @@ func confLeftover() []Leftover {
 			return err // in use again, by one that will remove it
 		}
 		defer func() { _ = l.Unlock() }()
+		removeTorn(runcConf)
 		clean, absent, err := cleanConf()
 		if err != nil {
 			return err

@@ -37,6 +37,7 @@ func withRuncConf(lines []string, f func() error) error {
 		return err
 	}
 	defer func() { _ = l.Unlock() }()
+	removeTorn(runcConf)
 	clean, absent, err := cleanConf()
 	if err != nil {
 		return err
@@ -53,6 +54,26 @@ func withRuncConf(lines []string, f func() error) error {
 		_ = os.Remove(dir)
 	}
 	return errors.Join(runErr, err)
+}
+
+// torn are the new forms of a file that were not yet in its place when the one
+// who wrote them was killed: they have our block, and its name with digits.
+func torn(file string) []string {
+	var list []string
+	found, _ := filepath.Glob(file + "[0-9]*")
+	for _, f := range found {
+		if data, err := os.ReadFile(f); err == nil && strings.Contains(string(data), confBegin) {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
+// removeTorn needs the lock: another may be about to move its file into place.
+func removeTorn(file string) {
+	for _, f := range torn(file) {
+		_ = os.Remove(f)
+	}
 }
 
 // cleanConf is the file without our block, and whether there would be none.
