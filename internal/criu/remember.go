@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"strings"
 	"time"
 
-	"github.com/natefinch/atomic"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,12 +52,13 @@ func (d *Dumper) recall(binary string) Version {
 	return m.Version
 }
 
-// remember keeps an answer, if its directory is there.
+// remember keeps an answer, if its directory is there. A file that is cut short
+// is no answer: CRIU is asked again.
 func (d *Dumper) remember(binary string, v Version) {
 	if d.Memory == "" || binary == "" {
 		return
 	}
 	if data, err := json.Marshal(memory{binary, v}); err == nil {
-		_ = atomic.WriteFile(d.Memory, strings.NewReader(string(data)))
+		_ = os.WriteFile(d.Memory, data, 0o600)
 	}
 }

@@ -19,6 +19,8 @@ var (
 	ErrNoAccess = errors.New("no access to the store")
 )
 
+const memoryFile = ".criu" // no container's name begins with a dot
+
 const (
 	othersWrite = 0o022
 	othersAny   = 0o077
@@ -38,10 +40,14 @@ func (s Store) CheckAccess() error {
 	return d.Close()
 }
 
-// Owned says whether the store is there, and open to its owner alone.
-func (s Store) Owned() bool {
+// Memory is a file of the store for what CRIU answered; empty while the store is
+// not there, or open to others than its owner.
+func (s Store) Memory() string {
 	info, err := os.Stat(s.Dir)
-	return err == nil && info.Mode().Perm()&othersAny == 0 && CheckSafe(s.Dir) == nil
+	if err != nil || info.Mode().Perm()&othersAny != 0 || CheckSafe(s.Dir) != nil {
+		return ""
+	}
+	return filepath.Join(s.Dir, memoryFile)
 }
 
 func accessError(err error) error {

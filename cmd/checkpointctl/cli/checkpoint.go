@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -167,9 +166,7 @@ func (d *deps) maker(o checkpointOptions) (*maker, error) {
 		return nil, err
 	}
 	m := &maker{deps: d, dumper: d.dumper(), client: client, seal: recipients}
-	if d.store().Owned() {
-		m.dumper.Memory = filepath.Join(d.cfg.Dir, ".criu")
-	}
+	m.dumper.Memory = d.store().Memory()
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
 	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended}
 	return m, nil
