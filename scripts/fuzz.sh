@@ -16,9 +16,5 @@ while IFS=: read -r file target; do
 	rows+=$(sed -E "s|^fuzz: elapsed: ([^,]*), execs: ([0-9]+) .*total: ([0-9]+).*|$pkg \| $target \| \1 \| \2 \| \3 \||; s|^|\| |" <<<"$last")$'\n'
 	rm -f "$log"
 done < <(grep -rEo '^func Fuzz\w+' internal --include='*_test.go' | sed 's/func //' | sort)
-awk -v rows="${rows%$'\n'}" '
-	/<!-- fuzz: begin -->/ { print; print "| package | target | ran | inputs tried | kept for the ways they go |\n|---|---|---|---|---|"; print rows; skip = 1 }
-	/<!-- fuzz: end -->/ { skip = 0 }
-	!skip' "$doc" >"$doc.new"
-mv "$doc.new" "$doc"
+"$top/scripts/table.sh" fuzz "$doc" '| package | target | ran | inputs tried | kept for the ways they go |' <<<"${rows%$'\n'}"
 exit "$failed"

@@ -20,8 +20,9 @@ trap 'rm -rf "$db"' EXIT
 code=0
 "$bin/govulncheck" -db "file://$db" ./... >"$db/found" || code=$?
 [ "$code" = 0 ] || [ "$code" = 3 ] || { cat "$db/found" && exit "$code"; }
-awk '/^Vulnerability #/ { id = $3 } /^  Standard library/ { print id }' "$db/found" | sort >"$db/std"
-awk '/^Vulnerability #/ { id = $3 } /^  Module:/ { print id }' "$db/found" | sort >"$db/modules"
+found() { awk -v of="^  $1" '/^Vulnerability #/ { id = $3 } $0 ~ of { print id }' "$db/found" | sort; }
+found 'Standard library' >"$db/std"
+found Module: >"$db/modules"
 sed -n 's/^\(GO-[0-9-]*\).*/\1/p' tools/known-vulnerabilities | sort >"$db/known"
 if [ -s "$db/std" ]; then
 	echo "lint: a newer Go than $("$go" env GOVERSION) mends" $(cat "$db/std")

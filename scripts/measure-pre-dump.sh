@@ -10,8 +10,4 @@ trap 'rm -f "$out"' EXIT
 CHECKPOINTCTL_VM_TAGS=e2e,measure "$top/test/vm/run.sh" -test.run '^TestMeasureDowntime$' | tee "$out"
 rows=$(sed -n 's/^measure| /| /p' "$out")
 [ -n "$rows" ]
-awk -v rows="$rows" '
-	/<!-- pre-dump: begin -->/ { print; print "| | rounds | pages in the final dump | gap seen by the program | frozen, by CRIU |\n|---|---|---|---|---|"; print rows; skip = 1 }
-	/<!-- pre-dump: end -->/ { skip = 0 }
-	!skip' "$doc" >"$doc.new"
-mv "$doc.new" "$doc"
+"$top/scripts/table.sh" pre-dump "$doc" '| | rounds | pages in the final dump | gap seen by the program | frozen, by CRIU |' <<<"$rows"
