@@ -99,7 +99,7 @@ func goOn(t *testing.T, reader, writer *box, at int) {
 		time.Sleep(100 * time.Millisecond)
 	}
 	reader.restore("x")
-	writer.await(at + 1)
+	writer.await(at + 3)
 	if got := strings.Count(reader.logs("all"), "accepted"); got != accepted {
 		t.Errorf("%d connections, want %d", got, accepted)
 	}
@@ -131,7 +131,7 @@ func TestConsistentGroup(t *testing.T) {
 		t.Errorf("group %+v", g)
 	}
 	t.Logf("spread %d us, frozen %d us", g.SpreadUS, g.FrozenUS)
-	at := writer.await(writer.count() + 1) // they ran on
+	at := writer.await(writer.count() + 2) // they ran on
 	if reader.state() != "running" || writer.state() != "running" {
 		t.Errorf("%s, %s", reader.state(), writer.state())
 	}
