@@ -9,6 +9,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -54,26 +55,26 @@ func run(ctx context.Context, o options) error {
 		}
 		return writeDocs(o.top, r)
 	}
-	r, err := measure(ctx, o)
-	if err != nil {
-		return err
-	}
 	if o.short || o.only != "" {
-		fmt.Print(markdown(r))
-		return nil
-	}
-	data, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
+		r, err := measure(ctx, o, func(Results) error { return nil })
+		if err == nil {
+			fmt.Print(markdown(r))
+		}
 		return err
 	}
-	if err := os.WriteFile(file, append(data, '\n'), 0o644); err != nil {
-		return err
-	}
-	return writeDocs(o.top, r)
+	_, err := measure(ctx, o, func(r Results) error {
+		data, err := json.MarshalIndent(r, "", " ")
+		if err != nil {
+			return err
+		}
+		return errors.Join(os.WriteFile(file, append(data, '\n'), 0o644), writeDocs(o.top, r))
+	})
+	return err
 }
 
-// measure runs the cases. What it made is gone afterwards, also when it fails.
-func measure(ctx context.Context, o options) (Results, error) {
+// measure runs the cases and hands over all results so far after each. What it
+// made is gone afterwards, also when it fails.
+func measure(ctx context.Context, o options, done func(Results) error) (Results, error) {
 	l, err := newLab(ctx, o)
 	defer l.close()
 	if err != nil {
@@ -93,6 +94,9 @@ func measure(ctx context.Context, o options) (Results, error) {
 			return r, fmt.Errorf("case %s: %w", c.name, err)
 		}
 		r.Cases = append(r.Cases, Case{Name: c.name, About: c.about, Bytes: int64(c.mib) << 20, Series: series})
+		if err := done(r); err != nil {
+			return r, err
+		}
 	}
 	return r, nil
 }
