@@ -74,9 +74,12 @@ var errOther = errors.New("not a directory, link or device")
 
 func pack(w io.Writer, dir string) error {
 	var device uint64
-	z := gzip.NewWriter(w)
+	z, err := gzip.NewWriterLevel(w, gzip.NoCompression) // it starts faster
+	if err != nil {
+		return err
+	}
 	t := tar.NewWriter(z)
-	err := filepath.WalkDir(dir+"/", func(path string, e fs.DirEntry, err error) error {
+	err = filepath.WalkDir(dir+"/", func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

@@ -109,8 +109,10 @@ func (f *File) read(root *os.Root, depth Depth) (int64, error) {
 	if depth == Hashes {
 		to = io.MultiWriter(crc, sha)
 	}
-	// Without ReadFrom and WriteTo in the way of a buffer that fits the caches.
-	if f.SizeBytes, err = io.CopyBuffer(to, struct{ io.Reader }{in}, make([]byte, 256<<10)); err != nil {
+	// Without ReadFrom and WriteTo in the way of a buffer that fits the caches,
+	// or the file: most are small, and memory is slower to get than they to read.
+	buf := make([]byte, min(256<<10, f.SizeBytes+1))
+	if f.SizeBytes, err = io.CopyBuffer(to, struct{ io.Reader }{in}, buf); err != nil {
 		return 0, err
 	}
 	f.CRC32C = hex.EncodeToString(crc.Sum(nil))
