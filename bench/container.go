@@ -27,6 +27,9 @@ func measureContainer(l *lab, s spec) (all []Series, err error) {
 		if s.mib > 0 {
 			peers = append(peers, &peer{name: limit, runs: s.runs, box: b, create: byWrite})
 		}
+		if s.mib >= 512 {
+			peers = append(peers, &peer{name: staged, runs: s.runs, box: b, create: byStagedCRIU})
+		}
 		var pod *box
 		if l.absent[podman] == "" {
 			if pod, err = l.start(s, "podman", 1); err != nil {

@@ -41,6 +41,7 @@ var tables = [...]struct {
 		[]column{
 			{"checkpointctl", "checkpoint", ours, gap},
 			{"`criu dump`", "checkpoint", bare, gap},
+			{"`criu dump` to a tmpfs", "checkpoint", staged, gap},
 			{"runc", "checkpoint", runc, gap},
 			{"Podman", "checkpoint", podman, gap},
 			{"Docker", "checkpoint", docker, gap},

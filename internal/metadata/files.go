@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -19,10 +20,10 @@ import (
 
 // Hash lists the regular files of a checkpoint's directory with size, SHA-256
 // and CRC-32C, but for the record itself, and the bytes that they take on the
-// disk.
-func Hash(dir string) ([]File, int64, error) { return readFiles(dir, Hashes) }
+// disk. Zeros in the images of memory take none there afterwards.
+func Hash(dir string) ([]File, int64, error) { return readFiles(dir, Hashes, true) }
 
-func readFiles(dir string, depth Depth) ([]File, int64, error) {
+func readFiles(dir string, depth Depth, punch bool) ([]File, int64, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, 0, err
@@ -37,7 +38,7 @@ func readFiles(dir string, depth Depth) ([]File, int64, error) {
 	g.SetLimit(runtime.NumCPU())
 	for _, i := range largestFirst(files) {
 		g.Go(func() (err error) {
-			used[i], err = files[i].read(root, depth)
+			used[i], err = files[i].read(root, depth, punch)
 			return err
 		})
 	}
@@ -98,23 +99,31 @@ func walk(dir string, f func(name string, e fs.DirEntry) error) error {
 }
 
 // read fills in size and sums, and returns the bytes taken on the disk.
-func (f *File) read(root *os.Root, depth Depth) (int64, error) {
+func (f *File) read(root *os.Root, depth Depth, punch bool) (int64, error) {
 	in, err := openFile(root, f.Name)
 	if err != nil {
 		return 0, err
 	}
 	defer in.Close()
 	crc, sha := crc32.New(crc32.MakeTable(crc32.Castagnoli)), sha256.New()
-	var to io.Writer = crc
+	to, z := []io.Writer{crc}, zeros{}
 	if depth == Hashes {
-		to = io.MultiWriter(crc, sha)
+		to = append(to, sha)
+	}
+	if punch && f.SizeBytes >= zeroRun && strings.HasPrefix(filepath.Base(f.Name), "pages-") {
+		if z.file, err = root.OpenFile(f.Name, os.O_WRONLY|syscall.O_NOFOLLOW, 0); err != nil {
+			return 0, err
+		}
+		defer z.file.Close()
+		to = append(to, &z)
 	}
 	// Without ReadFrom and WriteTo in the way of a buffer that fits the caches,
 	// or the file: most are small, and memory is slower to get than they to read.
 	buf := make([]byte, min(256<<10, f.SizeBytes+1))
-	if f.SizeBytes, err = io.CopyBuffer(to, struct{ io.Reader }{in}, buf); err != nil {
+	if f.SizeBytes, err = io.CopyBuffer(io.MultiWriter(to...), struct{ io.Reader }{in}, buf); err != nil {
 		return 0, err
 	}
+	z.punch()
 	f.CRC32C = hex.EncodeToString(crc.Sum(nil))
 	if depth == Hashes {
 		f.SHA256 = hex.EncodeToString(sha.Sum(nil))

@@ -47,7 +47,7 @@ func changed(dir string, r Record, depth Depth) []string {
 	if slices.ContainsFunc(r.Files, func(f File) bool { return f.CRC32C == "" }) {
 		depth = Hashes
 	}
-	files, _, err := readFiles(dir, depth)
+	files, _, err := readFiles(dir, depth, false)
 	if err != nil {
 		return []string{err.Error()}
 	}

@@ -191,13 +191,14 @@ func TestVolumeThatChanges(t *testing.T) {
 
 func TestMemoryIsRight(t *testing.T) {
 	t.Parallel()
-	b := start(t, baseImage, "/workload", "memory", "64")
+	b := start(t, baseImage, "/workload", "memory", "48", "64")
 	at := b.await(8)
 	b.checkpoint()
 	b.kill()
 	b.restore()
 	b.await(at + 45) // past two of its own checks
-	if size := b.list()[0].SizeBytes; size < 64<<20 {
-		t.Errorf("size_bytes %d", size)
+	r := b.list()[0]
+	if r.SizeBytes < 48<<20 || r.SizeBytes > 64<<20 || r.Stats.PagesWritten < 112<<20/4096 {
+		t.Errorf("48 MiB of data and 64 of zeros: %d pages, size_bytes %d", r.Stats.PagesWritten, r.SizeBytes)
 	}
 }

@@ -156,7 +156,8 @@ type record struct {
 	Checkpoint    string `json:"checkpoint"`
 	SizeBytes     int64  `json:"size_bytes"`
 	Stats         struct {
-		FrozenUS int64 `json:"frozen_us"`
+		FrozenUS     int64 `json:"frozen_us"`
+		PagesWritten int64 `json:"pages_written"`
 	} `json:"stats"`
 	Files []struct {
 		Name   string `json:"name"`

@@ -22,7 +22,7 @@ func main() {
 	log.SetFlags(0)
 	args := os.Args[1:]
 	if len(args) == 0 {
-		log.Fatal("usage: workload server [DELAY] | client ADDRESS [PAUSE] | lock FILE | trylock FILE | memory MIB | dirty MIB HOT-MIB | tick KEY=VALUE...")
+		log.Fatal("usage: workload server [DELAY] | client ADDRESS [PAUSE] | lock FILE | trylock FILE | memory MIB [ZERO-MIB] | dirty MIB HOT-MIB | tick KEY=VALUE...")
 	}
 	switch args[0] {
 	case "server":
@@ -34,7 +34,7 @@ func main() {
 	case "trylock":
 		tryLock(args[1])
 	case "memory":
-		hold(args[1])
+		hold(number(args[1])<<20, args[2:])
 	case "dirty":
 		dirty(number(args[1])<<20, number(args[2])<<20)
 	case "tick":
@@ -137,11 +137,19 @@ func tryLock(file string) {
 	fmt.Println("free")
 }
 
-// hold keeps random memory and checks it against the sum taken at the start.
-func hold(mib string) {
-	memory := make([]byte, number(mib)<<20)
-	if _, err := rand.Read(memory); err != nil {
+// hold keeps random memory, and zeros that were written after it, and checks it
+// against the sum taken at the start.
+func hold(size int, zeros []string) {
+	random := size
+	if len(zeros) > 0 {
+		size += number(zeros[0]) << 20
+	}
+	memory := make([]byte, size)
+	if _, err := rand.Read(memory[:random]); err != nil {
 		log.Fatal(err)
+	}
+	for i := random; i < size; i += pageSize {
+		memory[i] = 0
 	}
 	want := sha256.Sum256(memory)
 	for n := 1; ; n++ {

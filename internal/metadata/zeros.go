@@ -1,0 +1,43 @@
+package metadata
+
+import (
+	"bytes"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	zeroBlock = 4 << 10  // of most filesystems, and CRIU's page
+	zeroRun   = 64 << 10 // less is not worth a hole
+)
+
+var zeroBytes [zeroBlock]byte
+
+// zeros gives the blocks of a file's zeros back to the filesystem, while the
+// file is read through it. Memory that was written with zeros is in CRIU's
+// images page for page. The file reads the same afterwards.
+type zeros struct {
+	file     *os.File
+	at, from int64 // from: where the zeros before at begin
+}
+
+func (z *zeros) Write(p []byte) (int, error) {
+	for rest := p; len(rest) > 0; {
+		n := min(len(rest), zeroBlock)
+		if n < zeroBlock || !bytes.Equal(rest[:n], zeroBytes[:]) {
+			z.punch()
+			z.from = z.at + int64(n)
+		}
+		z.at += int64(n)
+		rest = rest[n:]
+	}
+	return len(p), nil
+}
+
+// punch is for what it saves: a filesystem that has no holes keeps the zeros.
+func (z *zeros) punch() {
+	if n := z.at - z.from; n >= zeroRun {
+		_ = unix.Fallocate(int(z.file.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, z.from, n)
+	}
+}
