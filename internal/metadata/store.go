@@ -1,6 +1,7 @@
 package metadata
 
 import (
+	stdjson "encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -129,6 +130,10 @@ func (s Store) get(container, checkpoint string) (Record, error) {
 		return r, accessError(err)
 	case err != nil:
 		return r, damaged("%w", err)
+	}
+	// go-json (v0.10.5) panics at some texts that are no JSON.
+	if !stdjson.Valid(data) {
+		return r, damaged("%s is not JSON", RecordFile)
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r, damaged("%s: %w", RecordFile, err)
