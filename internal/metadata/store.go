@@ -1,7 +1,7 @@
 package metadata
 
 import (
-	stdjson "encoding/json"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-json" // four times as fast on records as the standard one
 	"golang.org/x/sync/errgroup"
 )
 
@@ -130,10 +129,6 @@ func (s Store) get(container, checkpoint string) (Record, error) {
 		return r, accessError(err)
 	case err != nil:
 		return r, damaged("%w", err)
-	}
-	// go-json (v0.10.5) panics at some texts that are no JSON.
-	if !stdjson.Valid(data) {
-		return r, damaged("%s is not JSON", RecordFile)
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return r, damaged("%s: %w", RecordFile, err)
