@@ -3,6 +3,7 @@ package metadata
 import (
 	"bytes"
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,14 +24,13 @@ type zeros struct {
 }
 
 func (z *zeros) Write(p []byte) (int, error) {
-	for rest := p; len(rest) > 0; {
-		n := min(len(rest), zeroBlock)
-		if n < zeroBlock || !bytes.Equal(rest[:n], zeroBytes[:]) {
+	for block := range slices.Chunk(p, zeroBlock) {
+		n := int64(len(block))
+		if !bytes.Equal(block, zeroBytes[:]) {
 			z.punch()
-			z.from = z.at + int64(n)
+			z.from = z.at + n
 		}
-		z.at += int64(n)
-		rest = rest[n:]
+		z.at += n
 	}
 	return len(p), nil
 }
