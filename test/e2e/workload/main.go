@@ -146,9 +146,7 @@ func hold(size int, zeros []string) {
 	}
 	memory := make([]byte, size)
 	fill(memory[:random])
-	for i := random; i < size; i += pageSize {
-		memory[i] = 0
-	}
+	touch(memory[random:])
 	want := sum(memory)
 	for n := 1; ; n++ {
 		fmt.Println(n)
@@ -184,6 +182,13 @@ func sum(memory []byte) uint64 {
 		h = (bits.RotateLeft64(h, 5) ^ binary.LittleEndian.Uint64(memory[i:])) * 0x9e3779b97f4a7c15
 	}
 	return h
+}
+
+// touch writes a zero to each page, so that it is there.
+func touch(memory []byte) {
+	for i := 0; i < len(memory); i += pageSize {
+		memory[i] = 0
+	}
 }
 
 // dirty holds random memory and writes to the pages of its first part over and

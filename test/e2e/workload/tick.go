@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/signal"
@@ -34,11 +33,9 @@ func tick(settings []string) {
 		set[key] = value
 	}
 	memory := make([]byte, number(set["memory"])<<20)
-	_, _ = rand.NewChaCha8([32]byte{}).Read(memory)
+	fill(memory)
 	zeros := make([]byte, number(set["zero"])<<20)
-	for i := 0; i < len(zeros); i += pageSize {
-		zeros[i] = 0
-	}
+	touch(zeros)
 	held = []any{zeros, make([]byte, number(set["untouched"])<<20), openMany(number(set["files"])), connectMany(number(set["tcp"]))}
 	file, err := os.OpenFile(set["file"], os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
