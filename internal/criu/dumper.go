@@ -191,8 +191,8 @@ func (w worker) run(ctx context.Context, req Request, to images, do func(*rpc.Cr
 		if n.err != nil {
 			return fmt.Errorf("dump ended: %w", n.err)
 		}
-		log, _ := os.ReadFile(filepath.Join(to.dir, LogFile))
-		return &DumpError{Err: err, Log: string(log)}
+		log, readErr := os.ReadFile(filepath.Join(to.dir, LogFile))
+		return &DumpError{Err: errors.Join(err, readErr), Log: string(log)}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,8 +20,8 @@ type Leftover struct {
 	Undo func(context.Context) error
 }
 
-// Leftovers lists what killed restores left: of one container, or of all for
-// an empty ID. What belongs to a run still alive is not listed.
+// Leftovers lists what killed restores and a killed Docker left: of one
+// container, or of all for an empty ID. What belongs to a run still alive is not listed.
 func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
 	d, err := c.Daemon(ctx)
 	if err != nil {
@@ -57,7 +58,7 @@ func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
 		dir := filepath.Dir(marker)
 		list = append(list, Leftover{What: "containerd's copy of images", Path: dir, Undo: func(context.Context) error { return os.RemoveAll(dir) }})
 	}
-	return append(list, confLeftover()...), nil
+	return slices.Concat(list, staleRunc(id), confLeftover()), nil
 }
 
 // abandoned says whether no living run holds the lock on a staged directory. A

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
 	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 )
@@ -42,15 +43,19 @@ type RestoreRequest struct {
 	CRIUConfig []string
 }
 
-// RestoreError is a start that Docker or CRIU refused. The container is
-// stopped, as before.
+// RestoreError is a start that Docker or CRIU refused, and the container is
+// stopped, as before; or one in which Docker was Lost, and nobody knows.
 type RestoreError struct {
 	Err  error
 	Log  []byte // of CRIU; nil when it did not come to that
 	Hint string // where Docker's error does not say what to do
+	Lost bool
 }
 
 func (e *RestoreError) Error() string {
+	if e.Lost {
+		return fmt.Sprintf("Docker went away in the restore, the container may be running: %v", e.Err)
+	}
 	return fmt.Sprintf("restore failed, the container is stopped: %v", e.Err)
 }
 func (e *RestoreError) Unwrap() error { return e.Err }
@@ -72,12 +77,12 @@ func (c *Client) Restore(ctx context.Context, req RestoreRequest) ([]byte, error
 	var log []byte
 	for _, place := range [...]placer{link, copyFile} {
 		log, err = c.restoreFrom(ctx, dir, req, place)
-		if err == nil || !pagesUnreachable(log) || ctx.Err() != nil || req.LinkAll {
+		if err == nil || !pagesUnreachable(log) || ctx.Err() != nil || req.LinkAll || client.IsErrConnectionFailed(err) {
 			break
 		}
 	}
 	if err != nil {
-		return log, &RestoreError{Err: err, Log: log, Hint: hint(err, d.Version)}
+		return log, &RestoreError{Err: err, Log: log, Hint: hint(err, d.Version), Lost: client.IsErrConnectionFailed(err)}
 	}
 	return log, nil
 }
@@ -85,6 +90,8 @@ func (c *Client) Restore(ctx context.Context, req RestoreRequest) ([]byte, error
 // hint explains what Docker's error does not.
 func hint(err error, version string) string {
 	switch {
+	case client.IsErrConnectionFailed(err):
+		return "when Docker answers again, look at docker ps; what is stopped can be restored again"
 	// On cgroup v2 containerd's shim (1.7) crashes when the process is gone
 	// before it looks for its cgroup.
 	case strings.Contains(err.Error(), "ttrpc: closed"):

@@ -12,6 +12,63 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// disk is a loop device of 128 MiB with a filesystem.
+type disk struct {
+	t      *testing.T
+	device string
+}
+
+// newDisk makes one of a file in dir, which takes space as it is written to.
+func newDisk(t *testing.T, dir, features string) *disk {
+	t.Helper()
+	run := func(name string, args ...string) string {
+		t.Helper()
+		out, err := exec.Command(name, args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", name, err, out)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	image := filepath.Join(dir, "image")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, 128<<20); err != nil {
+		t.Fatal(err)
+	}
+	run("mke2fs", "-q", "-F", "-t", "ext4", "-O", features, image)
+	d := &disk{t, run("losetup", "-f", "--show", image)}
+	t.Cleanup(func() { _ = exec.Command("losetup", "-d", d.device).Run() })
+	return d
+}
+
+func (d *disk) mount(dir string) {
+	d.t.Helper()
+	// Without errors=continue the filesystem would turn read-only first.
+	if err := unix.Mount(d.device, dir, "ext4", 0, "errors=continue"); err != nil {
+		d.t.Fatal(err)
+	}
+	d.t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+	if err := os.Chmod(dir, 0o700); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// shutdown lets every use of the filesystem at dir fail by EIO, as that of a
+// disk which is gone does.
+func shutdown(t *testing.T, dir string) {
+	t.Helper()
+	const ext4Shutdown, withoutLogFlush = 0x8004587d, 2 // EXT4_IOC_SHUTDOWN
+	f, err := os.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), ext4Shutdown, withoutLogFlush); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A store that cannot be written: nothing is touched, and what is there can be
 // read and restored.
 func TestReadOnlyStore(t *testing.T) {
@@ -45,36 +102,11 @@ func TestDiskThatFailsLate(t *testing.T) {
 	b := start(t, baseImage, "/workload", "memory", "32")
 	b.await(8)
 	below := t.TempDir()
-	run := func(name string, args ...string) string {
-		t.Helper()
-		out, err := exec.Command(name, args...).CombinedOutput()
-		if err != nil {
-			t.Fatalf("%s: %v: %s", name, err, out)
-		}
-		return strings.TrimSpace(string(out))
-	}
 	if err := unix.Mount("tmpfs", below, "tmpfs", 0, "size=12m"); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(below, unix.MNT_DETACH) })
-	image := filepath.Join(below, "image")
-	if err := os.WriteFile(image, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(image, 128<<20); err != nil {
-		t.Fatal(err)
-	}
-	run("mke2fs", "-q", "-F", "-O", "^has_journal", image)
-	device := run("losetup", "-f", "--show", image)
-	t.Cleanup(func() { _ = exec.Command("losetup", "-d", device).Run() })
-	// Without errors=continue the filesystem would turn read-only first.
-	if err := unix.Mount(device, b.store, "ext4", 0, "errors=continue"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(b.store, unix.MNT_DETACH) })
-	if err := os.Chmod(b.store, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	newDisk(t, below, "^has_journal").mount(b.store)
 	for _, leave := range []string{"true", "false"} {
 		pid, at := b.pid(), b.count()
 		r := b.ctl("checkpoint", b.name, "--leave-running="+leave)
@@ -88,5 +120,39 @@ func TestDiskThatFailsLate(t *testing.T) {
 		if list := b.list(); len(list) != 0 {
 			t.Errorf("listed: %+v", list)
 		}
+	}
+}
+
+// The disk of the store goes away in a dump: at each of these stages all that
+// CRIU and checkpointctl read or write there fails by EIO. It comes back as it
+// was when the filesystem was last committed.
+func TestDiskThatIsGone(t *testing.T) {
+	p := startLive(t)
+	d := newDisk(t, t.TempDir(), "has_journal")
+	for _, s := range []string{"in the freeze", "pages", "socket in repair", "thawed"} {
+		t.Run(s, func(t *testing.T) {
+			p.on(t)
+			d.t = t
+			d.mount(p.store)
+			p.checkpoint("--name", "old")
+			unix.Sync()
+			g := p.dumpTo(at(s))
+			shutdown(t, p.store)
+			code, stderr := g.open()
+			if code == 0 || !strings.Contains(stderr, "input/output error") {
+				t.Errorf("exit %d: %s", code, stderr)
+			}
+			p.survived()
+			if r := p.ctl("verify", p.name); r.code == 0 {
+				t.Errorf("verify: %s", r.stdout)
+			}
+			_ = g.pipe.Close()
+			if err := unix.Unmount(p.store, 0); err != nil {
+				t.Fatal(err)
+			}
+			d.mount(p.store)
+			p.must(0, "verify", p.name, "old")
+			p.mended(1)
+		})
 	}
 }

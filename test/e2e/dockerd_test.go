@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,10 +18,10 @@ import (
 
 // dockerd is a daemon of the test's own, with its own containerd.
 type dockerd struct {
-	t    *testing.T
-	dir  string
-	args []string
-	cmd  *exec.Cmd
+	t         *testing.T
+	dir, exec string
+	args      []string
+	cmd       *exec.Cmd
 }
 
 // ownDockerd starts one, and lets every docker and checkpointctl of this test
@@ -31,8 +32,12 @@ func ownDockerd(t *testing.T, args ...string) *dockerd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dockerd{t: t, dir: dir, args: append([]string{
-		"-H", "unix://" + dir + "/sock", "--data-root", dir + "/data", "--exec-root", dir + "/exec", "--pidfile", dir + "/pid",
+	run, err := os.MkdirTemp("/run", "docker-ckpt-") // where repair looks
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &dockerd{t: t, dir: dir, exec: run, args: append([]string{
+		"-H", "unix://" + dir + "/sock", "--data-root", dir + "/data", "--exec-root", run, "--pidfile", dir + "/pid",
 		"--config-file", dir + "/config.json", "--bridge", "none", "--iptables=false", "--ip6tables=false", "--experimental",
 	}, args...)}
 	t.Cleanup(d.end)
@@ -52,7 +57,7 @@ func (d *dockerd) start() {
 	// The pid that a killed containerd leaves behind is taken for one that runs
 	// while it is a zombie, or another's.
 	_ = os.Remove(filepath.Join(d.dir, "pid"))
-	_ = os.Remove(filepath.Join(d.dir, "exec", "containerd", "containerd.pid"))
+	_ = os.Remove(filepath.Join(d.exec, "containerd", "containerd.pid"))
 	log, err := os.OpenFile(filepath.Join(d.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		d.t.Fatal(err)
@@ -106,7 +111,7 @@ func (d *dockerd) end() {
 			cwd, _ := os.Readlink(filepath.Join(p, "cwd"))
 			mounts, _ := os.ReadFile(filepath.Join(p, "mountinfo"))
 			root := strings.Contains(string(mounts), d.dir+"/data/overlay2") && !strings.Contains(string(mounts), " "+d.dir)
-			if p != "/proc/self" && (strings.Contains(string(line), d.dir) || strings.HasPrefix(cwd, d.dir) || root) {
+			if p != "/proc/self" && (strings.Contains(string(line), d.dir) || strings.HasPrefix(cwd, d.exec) || root) {
 				found = true
 				if pid := pidOf(p); pid != os.Getpid() {
 					kill(pid)
@@ -121,11 +126,11 @@ func (d *dockerd) end() {
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	lines := strings.Split(string(mounts), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
-		if f := strings.Fields(lines[i]); len(f) > 4 && strings.HasPrefix(f[4], d.dir) {
+		if f := strings.Fields(lines[i]); len(f) > 4 && (strings.HasPrefix(f[4], d.dir) || strings.HasPrefix(f[4], d.exec)) {
 			_ = unix.Unmount(f[4], unix.MNT_DETACH)
 		}
 	}
-	if err := os.RemoveAll(d.dir); err != nil {
+	if err := errors.Join(os.RemoveAll(d.dir), os.RemoveAll(d.exec)); err != nil {
 		d.t.Error(err)
 	}
 }

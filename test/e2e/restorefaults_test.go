@@ -55,6 +55,54 @@ func TestKillOfARestore(t *testing.T) {
 	b.checkpoint()
 }
 
+// dockerd is killed in a restore, and started again. What becomes of the
+// container is then known, and it can be had back.
+func TestKillOfDockerdInARestore(t *testing.T) {
+	d := ownDockerd(t)
+	b := start(t, "--network", "none", baseImage, "/workload", "lock", "/tmp/lock")
+	at := b.await(8)
+	b.checkpoint()
+	id := b.inspect().ID
+	staged := filepath.Join(d.dir, "data", "containers", id, "checkpoints", "checkpointctl-*")
+	for name, moment := range map[string]string{
+		"staged": filepath.Join(staged, "core-1.img"),
+		"criu":   filepath.Join(d.exec, "containerd/daemon/io.containerd.runtime.v2.task/moby", id, "work", "restore.log"),
+	} {
+		b.kill()
+		cmd := exec.Command(binary, "--dir", b.store, "restore", b.name)
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		awaitFile(t, moment)
+		d.kill()
+		_ = cmd.Wait()
+		if code := cmd.ProcessState.ExitCode(); code != 23 || !strings.Contains(stderr.String(), "may be running") {
+			t.Errorf("%s: exit %d: %s", name, code, stderr.String())
+		}
+		if found, _ := filepath.Glob(staged); found != nil {
+			t.Errorf("%s: %v is left over", name, found)
+		}
+		if _, err := os.Stat(runcConf); err == nil {
+			t.Errorf("%s: %s is left over", name, runcConf)
+		}
+		d.start()
+		// A runc that died with Docker leaves what no start gets past.
+		if stale, _ := filepath.Glob(filepath.Join(d.exec, "runtime-runc/moby", id, "criu-root")); stale != nil {
+			if r := b.must(0, "repair"); !strings.Contains(r.stdout, "runc's directory") {
+				t.Errorf("%s: repair: %s", name, r.stdout)
+			}
+		}
+		if state := b.state(); state != "running" {
+			b.restore()
+		}
+		b.goesOn(at)
+		b.clean()
+	}
+	b.checkpoint()
+}
+
 // runc's CRIU is killed in a restore: the container is stopped, as before.
 func TestKillOfTheRestoringCRIU(t *testing.T) {
 	b := dirty(t, "64", "1")

@@ -18,7 +18,7 @@ skip='IsAsFastAs|IsFasterThan'
 # So do those that kill something at each of many moments: they take minutes
 # there already. Between rounds, which there cannot be, it is done here.
 skip="$skip|KillAtEveryStage|KillOfBoth|HungCRIU|KillAfterTheContainer|KillOfTheContainer|KillOfDockerd|KillOfARestore|KillOfTheRestoringCRIU"
-skip="$skip|FailingCRIU|TwoRunsAtOnce|SignalsAtAnyTime|ReadOnlyStore|DiskThatFailsLate"
+skip="$skip|FailingCRIU|TwoRunsAtOnce|SignalsAtAnyTime|ReadOnlyStore|DiskThat"
 args=()
 while [ $# -gt 0 ]; do
 	if [ "$1" = -test.notrun ]; then
