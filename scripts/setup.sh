@@ -222,7 +222,7 @@ stop_dockerd() {
 setup_docker
 setup_criu
 setup_go
-[ "$smoke" = yes ] || have gcc || apt_install gcc libc6-dev # for the race detector
+have gcc || apt_install gcc libc6-dev
 start_docker
 if [ -f "$top/go.mod" ]; then
 	say "building"

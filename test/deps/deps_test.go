@@ -19,7 +19,6 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl/cli": {
 		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal",
 	},
-	"cmd/tar":             nil,
 	"internal/batch":      {"internal/docker"},
 	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal"},
 	"internal/docker":     {"internal/mounts"},

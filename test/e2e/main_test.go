@@ -74,13 +74,14 @@ func run(m *testing.M) (int, error) {
 func prepare(tmp string) (err error) {
 	if binary = os.Getenv("CHECKPOINTCTL_E2E_BINARY"); binary == "" {
 		binary = filepath.Join(tmp, "bin", "checkpointctl")
-		for out, source := range map[string]string{
-			binary: "../../cmd/checkpointctl", filepath.Join(tmp, "libexec", "checkpointctl", "tar"): "../../cmd/tar",
+		for _, line := range [][]string{
+			{"go", "build", "-o", binary, "../../cmd/checkpointctl"},
+			{"make", "-C", "../..", "tar", "LIBEXEC=" + filepath.Join(tmp, "libexec", "checkpointctl")},
 		} {
-			cmd := exec.Command("go", "build", "-o", out, source)
+			cmd := exec.Command(line[0], line[1:]...)
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 			if text, err := cmd.CombinedOutput(); err != nil {
-				return fmt.Errorf("building %s: %w\n%s", source, err, text)
+				return fmt.Errorf("%s: %w\n%s", strings.Join(line, " "), err, text)
 			}
 		}
 		// The test without root runs it as nobody.

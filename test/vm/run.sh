@@ -39,7 +39,7 @@ job=$tmp/job
 mkdir -p "$job/test"
 cd "$top"
 CGO_ENABLED=0 "$go" build -trimpath -o "$job/bin/checkpointctl" ./cmd/checkpointctl
-CGO_ENABLED=0 "$go" build -trimpath -o "$job/libexec/checkpointctl/tar" ./cmd/tar
+make -s tar LIBEXEC="$job/libexec/checkpointctl"
 CGO_ENABLED=0 "$go" test -tags "${CHECKPOINTCTL_VM_TAGS:-e2e}" -c -o "$job/e2e.test" ./test/e2e
 # The guest has no network and no Go: it gets the images that the suite built
 # on this host.

@@ -1,0 +1,225 @@
+/*
+ * Stands in for tar while CRIU dumps. For every tmpfs of a container, most of
+ * which are empty, CRIU runs `tar --create --gzip` with the tasks frozen: two
+ * programs to load and link, where a few hundred bytes are wanted
+ * (criu/filesystems.c, tmpfs_dump). This one writes the same archive of a
+ * directory that holds nothing but directories, links and devices, and lets the
+ * real tar do all the rest. It is in C because a Go program takes longer to start
+ * than all of this to run.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+enum { BLOCK = 512, STORED = 65535 };
+
+/* The header of GNU tar's format, all numbers in octal digits. */
+struct header {
+	char name[100], mode[8], uid[8], gid[8], size[12], mtime[12], sum[8], type;
+	char link[100], magic[8], uname[32], gname[32], major[8], minor[8], pad[167];
+};
+_Static_assert(sizeof(struct header) == BLOCK, "a header is a block");
+
+static unsigned char *archive;
+static size_t size, room;
+
+/* grow returns n more bytes of the archive, zeroed, or NULL. */
+static void *grow(size_t n)
+{
+	if (size + n > room) {
+		size_t more = (size + n) * 2;
+		unsigned char *p = realloc(archive, more);
+		if (!p)
+			return NULL;
+		archive = p;
+		room = more;
+	}
+	size += n;
+	return memset(archive + size - n, 0, n);
+}
+
+/* octal fills a field but for its last byte; false if it is too small. */
+static int octal(char *field, size_t width, uint64_t n)
+{
+	for (size_t i = width - 1; i-- > 0; n >>= 3)
+		field[i] = '0' + (n & 7);
+	return n == 0;
+}
+
+/* entry adds a header; false if that is for the real tar. */
+static int entry(int dir, const char *file, const char *name, const struct stat *st)
+{
+	struct header *h = grow(BLOCK);
+	unsigned sum = 0;
+
+	if (!h || strlen(name) >= sizeof(h->name) || st->st_mtime < 0)
+		return 0;
+	strcpy(h->name, name);
+	if (S_ISDIR(st->st_mode)) {
+		h->type = '5';
+	} else if (st->st_nlink > 1) { /* --check-links */
+		return 0;
+	} else if (S_ISLNK(st->st_mode)) {
+		ssize_t n = readlinkat(dir, file, h->link, sizeof(h->link));
+		if (n < 0 || n >= (ssize_t)sizeof(h->link))
+			return 0;
+		h->type = '2';
+	} else if (S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode)) {
+		h->type = S_ISCHR(st->st_mode) ? '3' : '4';
+		if (!octal(h->major, sizeof(h->major), major(st->st_rdev)) ||
+		    !octal(h->minor, sizeof(h->minor), minor(st->st_rdev)))
+			return 0;
+	} else {
+		return 0;
+	}
+	if (!octal(h->mode, sizeof(h->mode), st->st_mode & 07777) || !octal(h->uid, sizeof(h->uid), st->st_uid) ||
+	    !octal(h->gid, sizeof(h->gid), st->st_gid) || !octal(h->mtime, sizeof(h->mtime), st->st_mtime))
+		return 0;
+	octal(h->size, sizeof(h->size), 0);
+	memcpy(h->magic, "ustar  ", sizeof(h->magic));
+	memset(h->sum, ' ', sizeof(h->sum));
+	for (size_t i = 0; i < BLOCK; i++)
+		sum += ((unsigned char *)h)[i];
+	octal(h->sum, sizeof(h->sum) - 1, sum);
+	h->sum[sizeof(h->sum) - 2] = 0;
+	return 1;
+}
+
+/* pack adds the directory and all below it; false if that is for the real tar. */
+static int pack(int parent, const char *dir, const char *name, dev_t device)
+{
+	int fd = openat(parent, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | (parent == AT_FDCWD ? 0 : O_NOFOLLOW));
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *e;
+	struct stat st;
+	int ok;
+
+	if (!d)
+		return 0;
+	/* --one-file-system */
+	ok = fstat(fd, &st) == 0 && (!device || st.st_dev == device) && entry(fd, NULL, name, &st);
+	while (ok && (e = readdir(d))) {
+		char path[PATH_MAX];
+		struct stat below;
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
+			continue;
+		if (fstatat(fd, e->d_name, &below, AT_SYMLINK_NOFOLLOW) ||
+		    snprintf(path, sizeof(path), "%s%s%s", name, e->d_name, S_ISDIR(below.st_mode) ? "/" : "") >= (int)sizeof(path))
+			ok = 0;
+		else if (S_ISDIR(below.st_mode))
+			ok = pack(fd, e->d_name, path, st.st_dev);
+		else
+			ok = below.st_dev == st.st_dev && entry(fd, e->d_name, path, &below);
+	}
+	closedir(d);
+	return ok;
+}
+
+/* crc32 is that of gzip, RFC 1952. */
+static uint32_t crc32(const unsigned char *p, size_t n)
+{
+	uint32_t table[16], crc = ~0u;
+
+	for (uint32_t i = 0; i < 16; i++) {
+		uint32_t c = i;
+		for (int bit = 0; bit < 4; bit++)
+			c = c & 1 ? 0xedb88320u ^ c >> 1 : c >> 1;
+		table[i] = c;
+	}
+	for (; n; n--) {
+		crc ^= *p++;
+		crc = table[crc & 15] ^ crc >> 4;
+		crc = table[crc & 15] ^ crc >> 4;
+	}
+	return ~crc;
+}
+
+static void little(unsigned char *to, int bytes, uint32_t n)
+{
+	for (; bytes; bytes--, n >>= 8)
+		*to++ = n & 0xff;
+}
+
+/* emit writes the archive, stored in the format of gzip. */
+static int emit(FILE *out)
+{
+	static const unsigned char head[10] = { 0x1f, 0x8b, 8, [9] = 255 };
+	unsigned char tail[8];
+
+	fwrite(head, sizeof(head), 1, out);
+	for (size_t at = 0; at < size; at += STORED) {
+		size_t n = size - at < STORED ? size - at : STORED;
+		unsigned char block[5] = { at + n == size };
+		little(block + 1, 2, n);
+		little(block + 3, 2, ~n);
+		fwrite(block, sizeof(block), 1, out);
+		fwrite(archive + at, n, 1, out);
+	}
+	little(tail, 4, crc32(archive, size));
+	little(tail + 4, 4, size);
+	fwrite(tail, sizeof(tail), 1, out);
+	return fflush(out) == 0 && !ferror(out);
+}
+
+/*
+ * asked returns the directory to pack if the arguments are those of CRIU 3.17 to
+ * 4.2, tar --create --gzip OPTION... --directory DIR ., and else NULL.
+ */
+static const char *asked(int n, char **args)
+{
+	static const char *const known[] = { "--no-unquote", "--no-wildcards", "--one-file-system", "--check-links",
+					     "--preserve-permissions", "--sparse", "--numeric-owner" };
+
+	if (n < 6 || strcmp(args[1], "--create") || strcmp(args[2], "--gzip") || strcmp(args[n - 3], "--directory") ||
+	    strcmp(args[n - 1], "."))
+		return NULL;
+	for (int i = 3; i < n - 3; i++) {
+		size_t k = 0, count = sizeof(known) / sizeof(*known);
+		while (k < count && strcmp(args[i], known[k]))
+			k++;
+		if (k == count)
+			return NULL;
+	}
+	return args[n - 2];
+}
+
+/* become_real becomes the next tar on the PATH, and returns if there is none. */
+static void become_real(char **args)
+{
+	const char *path = getenv("PATH");
+	struct stat self, st;
+
+	if (!path || stat("/proc/self/exe", &self))
+		return;
+	for (size_t n; *path; path += n + (path[n] == ':')) {
+		char file[PATH_MAX];
+		n = strcspn(path, ":");
+		if (snprintf(file, sizeof(file), "%.*s/tar", (int)n, path) < (int)sizeof(file) && !stat(file, &st) &&
+		    (st.st_dev != self.st_dev || st.st_ino != self.st_ino))
+			execv(file, args);
+	}
+}
+
+int main(int n, char **args)
+{
+	const char *dir = asked(n, args);
+
+	if (!dir || !pack(AT_FDCWD, dir, "./", 0) || !grow(2 * BLOCK)) {
+		become_real(args);
+		fputs("tar: there is no other tar on the PATH\n", stderr);
+		return 2;
+	}
+	if (!emit(stdout)) {
+		perror("tar");
+		return 2;
+	}
+	return 0;
+}
