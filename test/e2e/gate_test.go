@@ -90,13 +90,16 @@ func (b *box) dumpTo(s stage, args ...string) *gate {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	g.read(s.line)
-	g.worker = child(g.cmd.Process.Pid, "swrk")
-	// Whoever reads the log after this finds a file.
+	// CRIU has the pipe open when it has said something. Whoever reads the log
+	// after that finds a file: at the last stage CRIU, which has nothing more to
+	// say, does not wait until there is one.
+	g.read("\n")
 	file := filepath.Join(g.draft, "log")
 	if err := os.WriteFile(file, g.log.Bytes(), 0o600); err == nil {
 		_ = os.Rename(file, log)
 	}
+	g.read(s.line)
+	g.worker = child(g.cmd.Process.Pid, "swrk")
 	return g
 }
 
