@@ -21,7 +21,8 @@ type Leftover struct {
 }
 
 // Leftovers lists what killed restores and a killed Docker left: of one
-// container, or of all for an empty ID. What belongs to a run still alive is not listed.
+// container, or of all for an empty ID. What belongs to a run still alive is not
+// listed.
 func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
 	d, err := c.Daemon(ctx)
 	if err != nil {

@@ -44,16 +44,15 @@ type RestoreRequest struct {
 }
 
 // RestoreError is a start that Docker or CRIU refused, and the container is
-// stopped, as before; or one in which Docker was Lost, and nobody knows.
+// stopped, as before; or one in which Docker went away, and nobody knows.
 type RestoreError struct {
 	Err  error
 	Log  []byte // of CRIU; nil when it did not come to that
 	Hint string // where Docker's error does not say what to do
-	Lost bool
 }
 
 func (e *RestoreError) Error() string {
-	if e.Lost {
+	if client.IsErrConnectionFailed(e.Err) {
 		return fmt.Sprintf("Docker went away in the restore, the container may be running: %v", e.Err)
 	}
 	return fmt.Sprintf("restore failed, the container is stopped: %v", e.Err)
@@ -82,7 +81,7 @@ func (c *Client) Restore(ctx context.Context, req RestoreRequest) ([]byte, error
 		}
 	}
 	if err != nil {
-		return log, &RestoreError{Err: err, Log: log, Hint: hint(err, d.Version), Lost: client.IsErrConnectionFailed(err)}
+		return log, &RestoreError{Err: err, Log: log, Hint: hint(err, d.Version)}
 	}
 	return log, nil
 }

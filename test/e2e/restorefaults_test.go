@@ -11,6 +11,23 @@ import (
 	"testing"
 )
 
+// restoreLog is where CRIU's log of a restore appears, below Docker's exec-root.
+func restoreLog(execRoot, id string) string {
+	return filepath.Join(execRoot, "containerd/daemon/io.containerd.runtime.v2.task/moby", id, "work", "restore.log")
+}
+
+// restoreTo begins a restore and returns when the file is there.
+func (b *box) restoreTo(file string) (*exec.Cmd, *strings.Builder) {
+	b.t.Helper()
+	cmd, stderr := exec.Command(binary, "--dir", b.store, "restore", b.name), &strings.Builder{}
+	cmd.Stderr = stderr
+	if err := cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	awaitFile(b.t, file)
+	return cmd, stderr
+}
+
 // A restore is killed when its images are staged, or when CRIU has begun.
 // Docker goes on with it. The container holds a file lock, for which
 // /etc/criu/runc.conf is changed.
@@ -22,14 +39,10 @@ func TestKillOfARestore(t *testing.T) {
 	staged := filepath.Join(docker(t, "info", "-f", "{{.DockerRootDir}}"), "containers", id, "checkpoints", "checkpointctl-*")
 	for name, moment := range map[string]string{
 		"staged": filepath.Join(staged, "core-1.img"),
-		"criu":   filepath.Join("/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby", id, "work", "restore.log"),
+		"criu":   restoreLog("/run/docker", id),
 	} {
 		b.kill()
-		cmd := exec.Command(binary, "--dir", b.store, "restore", b.name)
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		awaitFile(t, moment)
+		cmd, _ := b.restoreTo(moment)
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 		// Docker answers when the start is over.
@@ -66,16 +79,10 @@ func TestKillOfDockerdInARestore(t *testing.T) {
 	staged := filepath.Join(d.dir, "data", "containers", id, "checkpoints", "checkpointctl-*")
 	for name, moment := range map[string]string{
 		"staged": filepath.Join(staged, "core-1.img"),
-		"criu":   filepath.Join(d.exec, "containerd/daemon/io.containerd.runtime.v2.task/moby", id, "work", "restore.log"),
+		"criu":   restoreLog(d.exec, id),
 	} {
 		b.kill()
-		cmd := exec.Command(binary, "--dir", b.store, "restore", b.name)
-		var stderr strings.Builder
-		cmd.Stderr = &stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		awaitFile(t, moment)
+		cmd, stderr := b.restoreTo(moment)
 		d.kill()
 		_ = cmd.Wait()
 		if code := cmd.ProcessState.ExitCode(); code != 23 || !strings.Contains(stderr.String(), "may be running") {
@@ -109,13 +116,7 @@ func TestKillOfTheRestoringCRIU(t *testing.T) {
 	b.checkpoint("--leave-running=false")
 	id := b.inspect().ID
 	for range 10 {
-		cmd := exec.Command(binary, "--dir", b.store, "restore", b.name)
-		var stderr strings.Builder
-		cmd.Stderr = &stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		awaitFile(t, filepath.Join("/run/docker/containerd/daemon/io.containerd.runtime.v2.task/moby", id, "work", "restore.log"))
+		cmd, stderr := b.restoreTo(restoreLog("/run/docker", id))
 		if pid := restoring(id); pid != 0 {
 			kill(pid)
 		}
