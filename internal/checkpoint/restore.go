@@ -28,10 +28,14 @@ type Restorer struct {
 	Opener Opener // of encrypted checkpoints
 	// NoVerify compares sizes and links with the record, but reads nothing.
 	NoVerify bool
+	// Waiting, if set, is called when the context ends while Docker restores, which is
+	// waited for all the same.
+	Waiting func()
 }
 
 // Restore verifies the checkpoint, starts the stopped container from it and
 // keeps CRIU's log in it. After an error the container is stopped, as before.
+// Once Docker has been asked, its end is waited for even if the context ends.
 func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata.Record, tcpClose bool) error {
 	if err := fits(rec, c, thisHost()); err != nil {
 		return err
@@ -80,6 +84,7 @@ func (r *Restorer) restore(ctx context.Context, c docker.Container, from source,
 	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{
 		ContainerID: c.ID, ImageDir: from.dir, Within: from.within, LinkAll: from.Encrypted,
 		Bundle: from.BundlePath, CRIUConfig: criuConfig(from.Record, tcpClose),
+		Waiting: r.Waiting,
 	})
 	if log != nil {
 		_ = from.keepLog(log)

@@ -41,6 +41,9 @@ type RestoreRequest struct {
 	// CRIUConfig are lines of a CRIU configuration file for this restore:
 	// Docker has no words for them, see withRuncConf.
 	CRIUConfig []string
+	// Waiting, if set, is called when the context ends while Docker restores, which
+	// cannot be broken off.
+	Waiting func()
 }
 
 // RestoreError is a start that Docker or CRIU refused, and the container is
@@ -139,6 +142,9 @@ func (c *Client) restoreFrom(ctx context.Context, checkpoints string, req Restor
 	log := catchLog(logDirs(req))
 	start := func() error {
 		// An interrupt must not leave the daemon half way: it would go on without us.
+		if req.Waiting != nil {
+			defer context.AfterFunc(ctx, req.Waiting)()
+		}
 		return c.api.ContainerStart(context.WithoutCancel(ctx), req.ContainerID, container.StartOptions{CheckpointID: name})
 	}
 	var err error

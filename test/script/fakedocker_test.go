@@ -35,6 +35,7 @@ type daemon struct {
 	huge       bool          // answers without end
 	failing    bool          // no container starts
 	noPause    string        // this one cannot be paused
+	gate       string        // a start makes the file and waits until it is gone
 	containers map[string]*box
 }
 
@@ -92,6 +93,8 @@ func (d *daemon) set(pairs []string) error {
 			d.huge = value == "true"
 		case "failing":
 			d.failing = value == "true"
+		case "gate":
+			d.gate = value
 		case "no-pause":
 			d.noPause = value
 		default:
@@ -302,6 +305,12 @@ func (d *daemon) restore(w http.ResponseWriter, r *http.Request) {
 	if d.failing {
 		refuse(w, http.StatusInternalServerError, "bind-mount /proc/0/ns/net: no such file or directory")
 		return
+	}
+	if d.gate != "" {
+		_ = os.WriteFile(d.gate, nil, 0o600)
+		for _, err := os.Stat(d.gate); err == nil; _, err = os.Stat(d.gate) {
+			time.Sleep(time.Millisecond)
+		}
 	}
 	dir := filepath.Join(d.root, "containers", b.id, "checkpoints", r.URL.Query().Get("checkpoint"))
 	for _, name := range []string{"core-1.img", "pages-1.img", "descriptors.json"} {

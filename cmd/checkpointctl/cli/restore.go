@@ -60,7 +60,10 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 	if err != nil {
 		return err
 	}
-	r := &checkpoint.Restorer{Docker: client, Store: d.store(), Opener: opener, NoVerify: o.noVerify}
+	r := &checkpoint.Restorer{
+		Docker: client, Store: d.store(), Opener: opener, NoVerify: o.noVerify,
+		Waiting: func() { d.log.Warn("a restore that Docker has begun cannot be broken off: waiting for its end") },
+	}
 	if err := r.Restore(ctx, c, rec, o.tcpClose); err != nil {
 		return err
 	}
