@@ -84,7 +84,7 @@ func (r *Restorer) restore(ctx context.Context, c docker.Container, from source,
 	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{
 		ContainerID: c.ID, ImageDir: from.dir, Within: from.within, LinkAll: from.Encrypted,
 		Bundle: from.BundlePath, CRIUConfig: criuConfig(from.Record, tcpClose),
-		Waiting: r.Waiting,
+		LockNetwork: !tcpClose && locksNetwork(from.Record), Waiting: r.Waiting,
 	})
 	if log != nil {
 		_ = from.keepLog(log)
@@ -163,6 +163,13 @@ const tcpStream = "tcp-stream-"
 // hasTCP says whether the images hold an established connection.
 func hasTCP(rec metadata.Record) bool {
 	return slices.ContainsFunc(rec.Files, func(f metadata.File) bool { return strings.HasPrefix(f.Name, tcpStream) })
+}
+
+// locksNetwork says whether CRIU will lock the network of the restored
+// container.
+func locksNetwork(rec metadata.Record) bool {
+	return rec.Options.TCPEstablished && hasTCP(rec) && rec.Options.NetworkLock != lockSkip &&
+		slices.ContainsFunc(rec.Namespaces, func(ns metadata.Namespace) bool { return ns.Type == "net" && ns.SharedWith == "" })
 }
 
 // hasLocks says whether the image of file locks holds more than its two

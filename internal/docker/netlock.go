@@ -45,36 +45,87 @@ func networkLock(pid int) (map[string][]string, error) {
 // unlockNetwork takes back what networkLock found.
 func unlockNetwork(pid int, found map[string][]string) error {
 	var errs []error
-	run := func(input, name string, args ...string) {
-		cmd := exec.Command(name, args...)
-		cmd.Stdin = strings.NewReader(input)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(out)))
-		}
-	}
 	err := inNetNS(pid, func() {
 		for tool, lines := range found {
 			if tool == "nft" {
 				for _, table := range lines {
-					run("", tool, append([]string{"delete"}, strings.Fields(table)...)...)
+					errs = append(errs, feed("", tool, append([]string{"delete"}, strings.Fields(table)...)...))
 				}
 				continue
 			}
-			// The chain goes in a second step: with the nft backend it counts
-			// as used until the first is done.
-			rules, chain := "*filter\n", "*filter\n"
+			var rules, chains []string
 			for _, line := range lines {
 				if rest, ok := strings.CutPrefix(line, "-A "); ok {
-					rules += "-D " + rest + "\n"
+					rules = append(rules, "-D "+rest)
 				} else if rest, ok := strings.CutPrefix(line, "-N "); ok {
-					chain += "-X " + rest + "\n"
+					chains = append(chains, "-X "+rest)
 				}
 			}
-			run(rules+"COMMIT\n", tool+"-restore", "-w", "--noflush")
-			run(chain+"COMMIT\n", tool+"-restore", "-w", "--noflush")
+			// The chain goes in a second step: with the nft backend it counts
+			// as used until the first is done.
+			errs = append(errs, filter(tool, rules...), filter(tool, chains...))
 		}
 	})
 	return errors.Join(append(errs, err)...)
+}
+
+// filter gives lines of its language to iptables or ip6tables.
+func filter(tool string, lines ...string) error {
+	return feed("*filter\n"+strings.Join(lines, "\n")+"\nCOMMIT\n", tool+"-restore", "-w", "--noflush")
+}
+
+func feed(input, name string, args ...string) error {
+	cmd := exec.Command(name, args...)
+	cmd.Stdin = strings.NewReader(input)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// earlyLock keeps packets out of the network namespace of a container that is
+// restored until CRIU locks it. Docker gives it an interface before that (see
+// ACT_SETUP_NS in criu/cr-restore.c), and a packet for a socket that is not there
+// yet is answered with a reset, which ends the peer's connection. It is in the
+// form of CRIU's own lock, so that repair finds what a killed run left.
+type earlyLock struct {
+	pid  int
+	over bool
+}
+
+// see takes a line of CRIU's log. Docker's hook, which CRIU waits for after the
+// line about setup-namespaces, is a program in Go: the lock is there before the
+// interface.
+func (l *earlyLock) see(line string) {
+	_, text, _ := strings.Cut(line, ") ")
+	switch {
+	case l.over:
+	case l.pid == 0 && strings.HasPrefix(text, "PID: real "): // the root task's is first
+		_, _ = fmt.Sscanf(text, "PID: real %d", &l.pid)
+	case strings.HasPrefix(text, "Running setup-namespaces"):
+		l.filter("-I ")
+	case strings.HasPrefix(text, "Running post-setup-namespaces"):
+		l.unlock()
+	}
+}
+
+// unlock does nothing the second time, or when CRIU did not come that far.
+func (l *earlyLock) unlock() {
+	if !l.over && l.pid != 0 {
+		l.filter("-D ")
+	}
+	l.over = true
+}
+
+// filter leaves out what fails: without iptables the restore is as good as
+// CRIU makes it.
+func (l *earlyLock) filter(action string) {
+	_ = inNetNS(l.pid, func() {
+		for _, tool := range [...]string{"iptables", "ip6tables"} {
+			_ = filter(tool, action+"INPUT -m mark ! "+criuMark+" -j DROP")
+		}
+	})
 }
 
 // inNetNS runs f on a thread in the network namespace of a process. Commands

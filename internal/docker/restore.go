@@ -10,12 +10,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
 	"github.com/gofrs/flock"
-	"golang.org/x/sys/unix"
 )
 
 // stagePrefix begins the name of what a restore puts into Docker's directory.
@@ -41,6 +39,9 @@ type RestoreRequest struct {
 	// CRIUConfig are lines of a CRIU configuration file for this restore:
 	// Docker has no words for them, see withRuncConf.
 	CRIUConfig []string
+	// LockNetwork is for a container with established connections in a network
+	// namespace of its own, see earlyLock.
+	LockNetwork bool
 	// Waiting, if set, is called when the context ends while Docker restores, which
 	// cannot be broken off.
 	Waiting func()
@@ -139,7 +140,13 @@ func (c *Client) restoreFrom(ctx context.Context, checkpoints string, req Restor
 	if err := stage(req, dir, place); err != nil {
 		return nil, err
 	}
-	log := catchLog(logDirs(req))
+	var early earlyLock
+	see := func(string) {}
+	if req.LockNetwork {
+		see = early.see
+		defer early.unlock()
+	}
+	log := followLog(logDirs(req), see)
 	start := func() error {
 		// An interrupt must not leave the daemon half way: it would go on without us.
 		if req.Waiting != nil {
@@ -265,62 +272,4 @@ func copyFile(src, dst string) error {
 	}
 	_, err = io.Copy(out, in)
 	return errors.Join(err, out.Close())
-}
-
-// catchLog opens restore.log as soon as it appears, since containerd removes
-// it with its directory when the restore fails. The function returned ends
-// the watch and returns the log.
-func catchLog(dirs []string) func() []byte {
-	stop := make(chan struct{})
-	found := make(chan *os.File, 1)
-	go func() {
-		for {
-			if f := openLog(dirs); f != nil {
-				found <- f
-				return
-			}
-			select {
-			case <-stop:
-				found <- openLog(dirs)
-				return
-			case <-time.After(2 * time.Millisecond):
-			}
-		}
-	}()
-	return func() []byte {
-		close(stop)
-		f := <-found
-		if f == nil {
-			return nil
-		}
-		defer f.Close()
-		data, _ := io.ReadAll(io.LimitReader(f, maxLog))
-		return data
-	}
-}
-
-// maxLog is more than CRIU writes of any restore.
-const maxLog = 64 << 20
-
-func openLog(dirs []string) *os.File {
-	for _, dir := range dirs {
-		// The directory is one that a record names: it may hold anything.
-		f, err := os.OpenFile(filepath.Join(dir, "work", RestoreLog), os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
-		if err == nil {
-			return f
-		}
-	}
-	return nil
-}
-
-// logDirs are the bundles that the container may be restored in.
-func logDirs(req RestoreRequest) []string {
-	var dirs []string
-	if req.Bundle != "" {
-		dirs = append(dirs, filepath.Join(filepath.Dir(req.Bundle), req.ContainerID))
-	}
-	for _, root := range bundleRoots {
-		dirs = append(dirs, filepath.Join(root, req.ContainerID))
-	}
-	return dirs
 }

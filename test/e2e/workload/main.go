@@ -22,13 +22,13 @@ func main() {
 	log.SetFlags(0)
 	args := os.Args[1:]
 	if len(args) == 0 {
-		log.Fatal("usage: workload server [DELAY] | client ADDRESS [PAUSE] | lock FILE | trylock FILE | memory MIB [ZERO-MIB] | dirty MIB HOT-MIB | tick KEY=VALUE...")
+		log.Fatal("usage: workload server | client ADDRESS | lock FILE | trylock FILE | memory MIB [ZERO-MIB] | dirty MIB HOT-MIB | tick KEY=VALUE...")
 	}
 	switch args[0] {
 	case "server":
-		serve(duration(args[1:], 0))
+		serve()
 	case "client":
-		ask(args[1], duration(args[2:], 50*time.Millisecond))
+		ask(args[1])
 	case "lock":
 		lock(args[1])
 	case "trylock":
@@ -44,20 +44,9 @@ func main() {
 	}
 }
 
-func duration(args []string, unless time.Duration) time.Duration {
-	if len(args) == 0 {
-		return unless
-	}
-	d, err := time.ParseDuration(args[0])
-	if err != nil {
-		log.Fatal(err)
-	}
-	return d
-}
-
-// serve answers each number, after a delay, with its successor and says when a
-// client comes or goes.
-func serve(delay time.Duration) {
+// serve answers each number with its successor and says when a client comes or
+// goes.
+func serve() {
 	l, err := net.Listen("tcp", ":7000")
 	if err != nil {
 		log.Fatal(err)
@@ -76,7 +65,6 @@ func serve(delay time.Duration) {
 				if err != nil {
 					log.Fatal(err)
 				}
-				time.Sleep(delay)
 				fmt.Fprintln(c, n+1)
 			}
 		}()
@@ -85,13 +73,13 @@ func serve(delay time.Duration) {
 
 // ask counts with the server's help over one connection, which it never opens
 // again.
-func ask(address string, pause time.Duration) {
+func ask(address string) {
 	c, err := net.Dial("tcp", address)
 	if err != nil {
 		log.Fatal(err)
 	}
 	in := bufio.NewReader(c)
-	for n := 0; ; time.Sleep(pause) {
+	for n := 0; ; time.Sleep(50 * time.Millisecond) {
 		fmt.Fprintln(c, n)
 		line, err := in.ReadString('\n')
 		if err != nil {

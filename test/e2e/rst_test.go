@@ -1,0 +1,55 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"net"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Docker brings up the interface of a container that it restores before CRIU has
+// its sockets. What a peer sends meanwhile must be lost, not answered by a reset,
+// which would end the connection.
+func TestNoPacketIsRefusedInARestore(t *testing.T) {
+	server, client := connected(t)
+	address := server.address()
+	mac := ""
+	for _, n := range server.inspect().NetworkSettings.Networks {
+		mac = n.MacAddress
+	}
+	server.checkpoint("--leave-running=false")
+	at := client.count()
+	// The host's packets do not wait for an answer to ARP.
+	if out, err := exec.Command("ip", "neigh", "replace", address, "lladdr", mac, "dev", "docker0", "nud", "permanent").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("ip", "neigh", "del", address, "dev", "docker0").Run() })
+	answered := make(chan int)
+	go func() {
+		refused := 0
+		for {
+			c, err := net.DialTimeout("tcp", address+":7000", 2*time.Millisecond)
+			switch {
+			case err == nil:
+				_ = c.Close()
+				answered <- refused
+				return
+			case errors.Is(err, syscall.ECONNREFUSED):
+				refused++
+			}
+		}
+	}()
+	server.restore()
+	if refused := <-answered; refused > 0 {
+		t.Errorf("%d packets were refused", refused)
+	}
+	client.await(at + 5)
+	if out, err := exec.Command("nsenter", "-t", server.pid(), "-n", "iptables", "-S").CombinedOutput(); err != nil || strings.Contains(string(out), "-A ") {
+		t.Errorf("%v: rules are left over: %s", err, out)
+	}
+}
