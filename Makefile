@@ -40,13 +40,18 @@ unit:
 lint:
 	scripts/lint.sh
 
-e2e:
+# Shows each result when it is there, and at the end again what failed.
+gotestsum = PATH=$(dir $(GO)):$$PATH bin/tools/gotestsum --format testname
+bin/tools/gotestsum: tools/go.mod
+	GOTOOLCHAIN=auto $(GO) -C tools build -o ../bin/tools/ gotest.tools/gotestsum
+
+e2e: bin/tools/gotestsum
 	$(GO) vet -tags e2e ./test/e2e/...
-	$(GO) test -tags e2e -count=1 -timeout 25m -v ./test/e2e/
+	$(gotestsum) -- -tags e2e -count=1 -timeout 25m ./test/e2e/
 
 # The same in a VM: cgroup v2, another Docker, and a kernel with soft-dirty.
-test-vm:
-	test/vm/suite.sh
+test-vm: bin/tools/gotestsum
+	$(gotestsum) --raw-command test/vm/suite.sh
 
 # Beside its peers: writes docs/performance.json and what is shown of it.
 bench: build

@@ -31,7 +31,7 @@ func TestEncrypted(t *testing.T) {
 	const phrase = "correct-horse-battery-staple-4711"
 	mine, recipient := identity(t)
 	other, _ := identity(t)
-	b := start(t, "-e", "PHRASE="+phrase, baseImage, "/workload", "memory", "64")
+	b := start(t, "-e", "PHRASE="+phrase, baseImage, "/workload", "memory", "16")
 	b.await(8)
 	found := func(checkpoint string) bool {
 		t.Helper()

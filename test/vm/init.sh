@@ -1,6 +1,7 @@
 #!/bin/sh
-# Init of the VM: makes the machine ready for Docker, runs /job/run and says
-# how that ended on the console, which is all that the host sees.
+# Init of the VM: makes the machine ready for Docker, runs /job/run with its own
+# arguments and says how that ended on the console, which is all that the host
+# sees.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -25,17 +26,17 @@ done
 mkdir -p /job
 modprobe -q virtio_pci
 modprobe -q virtio_blk
-mount -o ro /dev/vda /job
+mount /dev/vda /job
 
 mkdir -p /etc/docker
-echo '{"experimental": true}' >/etc/docker/daemon.json
+echo '{"experimental": true, "data-root": "/job/docker"}' >/etc/docker/daemon.json
 dockerd >/var/log/dockerd.log 2>&1 &
 for i in $(seq 300); do
 	docker version >/dev/null 2>&1 && break
 	sleep 0.3
 done
 docker version >/dev/null 2>&1 || tail -n 30 /var/log/dockerd.log
-/job/run
+/job/run "$@"
 echo "vm: exit $?"
 sync
 echo o >/proc/sysrq-trigger
