@@ -105,6 +105,10 @@ func (f *File) read(root *os.Root, depth Depth, punch bool) (int64, error) {
 		return 0, err
 	}
 	defer in.Close()
+	data, err := newSparse(in)
+	if err != nil {
+		return 0, err
+	}
 	crc, sha := crc32.New(crc32.MakeTable(crc32.Castagnoli)), sha256.New()
 	to, z := []io.Writer{crc}, zeros{}
 	if depth == Hashes {
@@ -117,10 +121,10 @@ func (f *File) read(root *os.Root, depth Depth, punch bool) (int64, error) {
 		defer z.file.Close()
 		to = append(to, &z)
 	}
-	// Without ReadFrom and WriteTo in the way of a buffer that fits the caches,
-	// or the file: most are small, and memory is slower to get than they to read.
+	// A buffer that fits the caches, or the file: most are small, and memory is
+	// slower to get than they to read.
 	buf := make([]byte, min(256<<10, f.SizeBytes+1))
-	if f.SizeBytes, err = io.CopyBuffer(io.MultiWriter(to...), struct{ io.Reader }{in}, buf); err != nil {
+	if f.SizeBytes, err = io.CopyBuffer(io.MultiWriter(to...), data, buf); err != nil {
 		return 0, err
 	}
 	z.punch()
