@@ -31,7 +31,7 @@ for _ in $(seq 100); do
 	docker -H "$sock" version >/dev/null 2>&1 && break
 	sleep 0.2
 done
-docker -H "$sock" load -q -i "$tmp/images.tar" >&2 || { cat "$tmp/log" >&2; exit 1; }
+docker -H "$sock" load -q -i "$tmp/images.tar" >/dev/null || { cat "$tmp/log" >&2; exit 1; }
 kill "$(pgrep -P "$dockerd")"
 wait "$dockerd"
 dockerd=
@@ -48,4 +48,4 @@ exit \$code
 RUN
 chmod +x "$job/run"
 # What containers write goes there, too.
-mke2fs -q -t ext4 -d "$job" "$1" 8G
+mke2fs -q -t ext4 -d "$job" "$1" 8G >/dev/null
