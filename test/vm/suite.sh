@@ -15,7 +15,7 @@ export CHECKPOINTCTL_VM_JOB=$tmp/job.ext4
 "$here/job.sh" "$CHECKPOINTCTL_VM_JOB"
 
 part() { # NAME ARGUMENT...
-	"$here/run.sh" "${@:2}" | "$go" tool test2json -p "$1"
+	"$here/run.sh" "${@:2}" | "$go" tool test2json -t -p "$1"
 }
 part vm1 -test.run "$half" &
 one=$!
