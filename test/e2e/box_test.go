@@ -115,17 +115,25 @@ func (b *box) count() int {
 	return n
 }
 
-// await waits until the container has counted past n and returns the count.
-func (b *box) await(n int) int {
-	b.t.Helper()
-	for range 200 * slow {
-		if got := b.count(); got > n {
-			return got
+// until asks again and again whether it is so, and gives up after some seconds.
+// Where all is slow, asking too often would take the time that others need.
+func until(limit time.Duration, so func() bool) bool {
+	for end := time.Now().Add(limit * time.Duration(slow)); time.Now().Before(end); {
+		if so() {
+			return true
 		}
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(time.Duration(min(slow, 4)) * 50 * time.Millisecond)
 	}
-	b.t.Fatalf("%s does not count past %d: %s", b.name, n, b.logs("5"))
-	return 0
+	return false
+}
+
+// await waits until the container has counted past n and returns the count.
+func (b *box) await(n int) (got int) {
+	b.t.Helper()
+	if !until(10*time.Second, func() bool { got = b.count(); return got > n }) {
+		b.t.Fatalf("%s does not count past %d: %s", b.name, n, b.logs("5"))
+	}
+	return got
 }
 
 // goesOn fails unless the restored container counts on from its checkpoint.
@@ -134,18 +142,16 @@ func (b *box) goesOn(at int) {
 	b.t.Helper()
 	// The newest line may still be the stopped one's: wait for two new ones.
 	lines := strings.Count(b.logs("all"), "\n")
-	for range 100 * slow {
-		out := strings.Split(strings.ReplaceAll(b.logs("all"), "\r", ""), "\n")
-		if len(out) > lines+3 {
-			last, err := strconv.Atoi(out[len(out)-1])
-			if err != nil || last <= at || last > at+200 {
-				b.t.Fatalf("counts %q after a restore of %d", out[len(out)-1], at)
-			}
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	var out []string
+	if !until(10*time.Second, func() bool {
+		out = strings.Split(strings.ReplaceAll(b.logs("all"), "\r", ""), "\n")
+		return len(out) > lines+3
+	}) {
+		b.t.Fatalf("%s does not go on from %d", b.name, at)
 	}
-	b.t.Fatalf("%s does not go on from %d", b.name, at)
+	if last, err := strconv.Atoi(out[len(out)-1]); err != nil || last <= at || last > at+200 {
+		b.t.Fatalf("counts %q after a restore of %d", out[len(out)-1], at)
+	}
 }
 
 // record is the part of container.json that the suite looks at.
