@@ -3,6 +3,7 @@ package metadata
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -51,7 +52,7 @@ func TestSparse(t *testing.T) {
 			holes = holes || n > 0 && s.at <= s.data
 			got = append(got, buf[:n]...)
 		}
-		if err != io.EOF || !bytes.Equal(got, want) || holes != wantHoles {
+		if !errors.Is(err, io.EOF) || !bytes.Equal(got, want) || holes != wantHoles {
 			t.Errorf("%q: %v, %d bytes, want %d; holes seen %v", layout, err, len(got), len(want), holes)
 		}
 	}
