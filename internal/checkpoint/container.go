@@ -42,7 +42,7 @@ func namespaces(c docker.Container) (external []string, emptyNet bool) {
 	switch {
 	case strings.HasPrefix(c.NetworkMode, "container:"):
 		return []string{fmt.Sprintf("net[%d]:extRootNetNS", n.Inode)}, false
-	case n.SharedWith == "host":
+	case c.NetworkMode == "host", n.SharedWith == "host":
 		return nil, false
 	default:
 		return nil, true

@@ -28,8 +28,8 @@ type Restorer struct {
 	Opener Opener // of encrypted checkpoints
 	// NoVerify compares sizes and links with the record, but reads nothing.
 	NoVerify bool
-	// Waiting, if set, is called when the context ends while Docker restores, which is
-	// waited for all the same.
+	// Waiting, if set, is called when the context ends while Docker restores,
+	// which is waited for all the same.
 	Waiting func()
 }
 
@@ -81,10 +81,11 @@ func (r *Restorer) restore(ctx context.Context, c docker.Container, from source,
 		return err
 	}
 	defer unlock()
+	_, ownNet := namespaces(c)
 	log, err := r.Docker.Restore(ctx, docker.RestoreRequest{
 		ContainerID: c.ID, ImageDir: from.dir, Within: from.within, LinkAll: from.Encrypted,
 		Bundle: from.BundlePath, CRIUConfig: criuConfig(from.Record, tcpClose),
-		LockNetwork: !tcpClose && locksNetwork(from.Record), Waiting: r.Waiting,
+		LockNetwork: ownNet && !tcpClose && restoresTCP(from.Record) && from.Options.NetworkLock != lockSkip, Waiting: r.Waiting,
 	})
 	if log != nil {
 		_ = from.keepLog(log)
@@ -132,7 +133,7 @@ func criuConfig(rec metadata.Record, tcpClose bool) []string {
 	switch {
 	case tcpClose:
 		lines = append(lines, "tcp-close")
-	case rec.Options.TCPEstablished && hasTCP(rec):
+	case restoresTCP(rec):
 		lines = append(lines, "tcp-established")
 	}
 	// Without it CRIU restores the file and silently leaves the lock out.
@@ -165,12 +166,7 @@ func hasTCP(rec metadata.Record) bool {
 	return slices.ContainsFunc(rec.Files, func(f metadata.File) bool { return strings.HasPrefix(f.Name, tcpStream) })
 }
 
-// locksNetwork says whether CRIU will lock the network of the restored
-// container.
-func locksNetwork(rec metadata.Record) bool {
-	return rec.Options.TCPEstablished && hasTCP(rec) && rec.Options.NetworkLock != lockSkip &&
-		slices.ContainsFunc(rec.Namespaces, func(ns metadata.Namespace) bool { return ns.Type == "net" && ns.SharedWith == "" })
-}
+func restoresTCP(rec metadata.Record) bool { return rec.Options.TCPEstablished && hasTCP(rec) }
 
 // hasLocks says whether the image of file locks holds more than its two
 // 4-byte magics.

@@ -13,7 +13,7 @@ import (
 // form of CRIU's own lock, so that repair finds what a killed run left.
 type earlyLock struct {
 	pid  int
-	over bool
+	over bool // or never wanted
 }
 
 // see takes a line of CRIU's log. Docker's hook, which CRIU waits for after the
@@ -27,9 +27,8 @@ func (l *earlyLock) see(line string) {
 		_, _ = fmt.Sscanf(text, "PID: real %d", &l.pid)
 	case strings.HasPrefix(text, "Running setup-namespaces"):
 		// The log lies where a record says: never lock the host.
-		l.over = netNS(l.pid) == netNS(os.Getpid())
-		if !l.over {
-			l.filter("-I ")
+		if l.over = nsLink(l.pid, "net") == nsLink(os.Getpid(), "net"); !l.over {
+			l.rule("-I ")
 		}
 	case strings.HasPrefix(text, "Running post-setup-namespaces"):
 		l.unlock()
@@ -39,19 +38,14 @@ func (l *earlyLock) see(line string) {
 // unlock does nothing the second time, or when CRIU did not come that far.
 func (l *earlyLock) unlock() {
 	if !l.over && l.pid != 0 {
-		l.filter("-D ")
+		l.rule("-D ")
 	}
 	l.over = true
 }
 
-func netNS(pid int) string {
-	link, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/net", pid))
-	return link
-}
-
-// filter leaves out what fails: without iptables the restore is as good as
-// CRIU makes it.
-func (l *earlyLock) filter(action string) {
+// rule leaves out what fails: without iptables the restore is as good as CRIU
+// makes it.
+func (l *earlyLock) rule(action string) {
 	_ = inNetNS(l.pid, func() {
 		for _, tool := range [...]string{"iptables", "ip6tables"} {
 			_ = filter(tool, action+"INPUT -m mark ! "+criuMark+" -j DROP")

@@ -72,8 +72,8 @@ func (c Container) tasks() []int {
 
 // sharing lists the processes that have a namespace in common with one.
 func sharing(pid int, kind string) []int {
-	want, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
-	if err != nil {
+	want := nsLink(pid, kind)
+	if want == "" {
 		return nil
 	}
 	var pids []int
@@ -85,6 +85,12 @@ func sharing(pid int, kind string) []int {
 		}
 	}
 	return pids
+}
+
+// nsLink names the namespace of a process; empty when there is no such process.
+func nsLink(pid int, kind string) string {
+	link, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+	return link
 }
 
 func traced(pid int) bool {

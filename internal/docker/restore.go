@@ -140,13 +140,9 @@ func (c *Client) restoreFrom(ctx context.Context, checkpoints string, req Restor
 	if err := stage(req, dir, place); err != nil {
 		return nil, err
 	}
-	var early earlyLock
-	see := func(string) {}
-	if req.LockNetwork {
-		see = early.see
-		defer early.unlock()
-	}
-	log := followLog(logDirs(req), see)
+	early := earlyLock{over: !req.LockNetwork}
+	defer early.unlock()
+	log := followLog(logDirs(req), early.see)
 	start := func() error {
 		// An interrupt must not leave the daemon half way: it would go on without us.
 		if req.Waiting != nil {
