@@ -50,13 +50,9 @@ func TestTCPClose(t *testing.T) {
 	_, client := connected(t)
 	client.checkpoint("--leave-running=false")
 	r := client.must(0, "restore", client.name, "--tcp-close")
-	for range 100 * slow {
-		if strings.Contains(client.logs("all"), "connection lost") {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
+	if !until(5*time.Second, func() bool { return strings.Contains(client.logs("all"), "connection lost") }) {
+		t.Errorf("the client did not see its connection closed: %s", r.stderr)
 	}
-	t.Errorf("the client did not see its connection closed: %s", r.stderr)
 }
 
 func TestEstablishedTCPWithoutTheOption(t *testing.T) {
@@ -132,13 +128,12 @@ func TestRedis(t *testing.T) {
 	ask := func(want string, args ...string) {
 		t.Helper()
 		got := ""
-		for range 100 * slow {
-			if got = docker(t, append([]string{"exec", b.name, "sh", "-c", `redis-cli "$@" 2>&1 || true`, "-"}, args...)...); got == want {
-				return
-			}
-			time.Sleep(50 * time.Millisecond)
+		if !until(5*time.Second, func() bool {
+			got = docker(t, append([]string{"exec", b.name, "sh", "-c", `redis-cli "$@" 2>&1 || true`, "-"}, args...)...)
+			return got == want
+		}) {
+			t.Fatalf("%v: %q, want %q", args, got, want)
 		}
-		t.Fatalf("%v: %q, want %q", args, got, want)
 	}
 	ask("PONG", "ping")
 	ask("OK", "set", "key", "kept")
@@ -173,13 +168,9 @@ func TestVolumeThatChanges(t *testing.T) {
 	b := start(t, "-v", dir+":/data", baseImage, "sh", "-c", `while :; do cat /data/word; sleep 0.1; done`)
 	says := func(want string) {
 		t.Helper()
-		for range 100 * slow {
-			if b.logs("1") == want {
-				return
-			}
-			time.Sleep(50 * time.Millisecond)
+		if !until(5*time.Second, func() bool { return b.logs("1") == want }) {
+			t.Fatalf("does not say %s", want)
 		}
-		t.Fatalf("does not say %s", want)
 	}
 	says("old")
 	b.checkpoint("--leave-running=false")

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 )
@@ -52,10 +53,15 @@ func (b *box) inspect() (c container.InspectResponse) {
 // address is the container's, in its only network.
 func (b *box) address() string {
 	b.t.Helper()
+	return b.endpoint().IPAddress
+}
+
+func (b *box) endpoint() *network.EndpointSettings {
+	b.t.Helper()
 	for _, n := range b.inspect().NetworkSettings.Networks {
-		return n.IPAddress
+		return n
 	}
-	return ""
+	return &network.EndpointSettings{}
 }
 
 // logs is what the container printed: all, or its last lines ("1").

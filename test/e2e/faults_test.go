@@ -155,13 +155,11 @@ func TestKillOfBoth(t *testing.T) {
 	ask := func(n int) {
 		t.Helper()
 		docker(t, "exec", p.client.name, "sh", "-c", "while [ ! -p /asked ]; do sleep 0.1; done; echo "+strconv.Itoa(n)+" >/asked")
-		for range 200 * slow {
-			if out := docker(t, "exec", p.client.name, "cat", "/answered"); strings.HasSuffix(out, strconv.Itoa(n+1)) {
-				return
-			}
-			time.Sleep(50 * time.Millisecond)
+		if !until(10*time.Second, func() bool {
+			return strings.HasSuffix(docker(t, "exec", p.client.name, "cat", "/answered"), strconv.Itoa(n+1))
+		}) {
+			t.Errorf("no answer to %d", n)
 		}
-		t.Errorf("no answer to %d", n)
 	}
 	ask(5)
 	g := p.dumpTo(at("socket in repair"))
@@ -193,12 +191,7 @@ func TestKillAfterTheContainerIsGone(t *testing.T) {
 	g := b.dumpTo(stage{"stopped", "Dumping finished", false}, "--leave-running=false")
 	_ = g.cmd.Process.Kill()
 	g.open()
-	for range 100 * slow {
-		if b.state() == "exited" {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	until(5*time.Second, func() bool { return b.state() == "exited" })
 	if list := b.list(); len(list) != 0 {
 		t.Errorf("listed: %+v", list)
 	}

@@ -82,14 +82,11 @@ func (b *box) ask(signal, pattern string) string {
 	count := func() [][]string { return re.FindAllStringSubmatch(b.logs("all"), -1) }
 	before := len(count())
 	b.signal(signal)
-	for range 200 * slow {
-		if found := count(); len(found) > before {
-			return found[len(found)-1][1]
-		}
-		time.Sleep(50 * time.Millisecond)
+	var found [][]string
+	if !until(10*time.Second, func() bool { found = count(); return len(found) > before }) {
+		b.t.Fatalf("no answer to %s", signal)
 	}
-	b.t.Fatalf("no answer to %s", signal)
-	return ""
+	return found[len(found)-1][1]
 }
 
 func (b *box) memoryIsRight() {

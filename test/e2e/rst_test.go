@@ -17,23 +17,19 @@ import (
 // which would end the connection.
 func TestNoPacketIsRefusedInARestore(t *testing.T) {
 	server, client := connected(t)
-	address := server.address()
-	mac := ""
-	for _, n := range server.inspect().NetworkSettings.Networks {
-		mac = n.MacAddress
-	}
+	at := server.endpoint()
 	server.checkpoint("--leave-running=false")
-	at := client.count()
+	counted := client.count()
 	// The host's packets do not wait for an answer to ARP.
-	if out, err := exec.Command("ip", "neigh", "replace", address, "lladdr", mac, "dev", "docker0", "nud", "permanent").CombinedOutput(); err != nil {
+	if out, err := exec.Command("ip", "neigh", "replace", at.IPAddress, "lladdr", at.MacAddress, "dev", "docker0", "nud", "permanent").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	t.Cleanup(func() { _ = exec.Command("ip", "neigh", "del", address, "dev", "docker0").Run() })
+	t.Cleanup(func() { _ = exec.Command("ip", "neigh", "del", at.IPAddress, "dev", "docker0").Run() })
 	answered := make(chan int)
 	go func() {
 		refused := 0
 		for {
-			c, err := net.DialTimeout("tcp", address+":7000", 2*time.Millisecond)
+			c, err := net.DialTimeout("tcp", at.IPAddress+":7000", 2*time.Millisecond)
 			switch {
 			case err == nil:
 				_ = c.Close()
@@ -48,7 +44,7 @@ func TestNoPacketIsRefusedInARestore(t *testing.T) {
 	if refused := <-answered; refused > 0 {
 		t.Errorf("%d packets were refused", refused)
 	}
-	client.await(at + 5)
+	client.await(counted + 5)
 	if out, err := exec.Command("nsenter", "-t", server.pid(), "-n", "iptables", "-S").CombinedOutput(); err != nil || strings.Contains(string(out), "-A ") {
 		t.Errorf("%v: rules are left over: %s", err, out)
 	}
