@@ -4,9 +4,9 @@ GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LIBEXEC = libexec/checkpointctl
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build tar install demo test unit lint e2e test-vm soak fuzz bench bench-short setup clean
+.PHONY: build tar runtime install demo test unit lint e2e test-vm soak fuzz bench bench-short setup clean
 
-build: tar
+build: tar runtime
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
 
 # The stand-in for tar, which CRIU starts while a container is frozen.
@@ -14,9 +14,13 @@ tar:
 	mkdir -p $(LIBEXEC)
 	$(CC) -O2 -Wall -Wextra -static -s -o $(LIBEXEC)/tar cmd/tar/tar.c
 
+# The stand-in for runc, which containerd's shim starts during a restore.
+runtime:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o $(LIBEXEC)/checkpointctl-runtime ./cmd/checkpointctl-runtime
+
 install: build
 	install -D -m 0755 bin/checkpointctl $(DESTDIR)$(PREFIX)/bin/checkpointctl
-	install -D -m 0755 libexec/checkpointctl/tar $(DESTDIR)$(PREFIX)/libexec/checkpointctl/tar
+	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/libexec/checkpointctl libexec/checkpointctl/*
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for unit in configs/systemd/*; do \
 		sed 's,/usr/local/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done

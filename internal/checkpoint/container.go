@@ -49,6 +49,12 @@ func namespaces(c docker.Container) (external []string, emptyNet bool) {
 	}
 }
 
+// OwnsNetwork says whether the container's network namespace is its own.
+func OwnsNetwork(c docker.Container) bool {
+	_, own := namespaces(c)
+	return own
+}
+
 // writeDescriptors writes what runc restore reads to connect the container's
 // stdio to the new pipes (libcontainer/criu_linux.go, descriptorsFilename).
 func writeDescriptors(dir string, pid int) error {

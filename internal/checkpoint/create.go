@@ -11,6 +11,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
@@ -283,14 +284,14 @@ func preDump(p criu.Policy, res criu.Result) *metadata.PreDump {
 // record gathers what a reader and a restore need to know of the container,
 // the dump and this host.
 func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
-	h := thisHost()
+	h := linux.ThisHost()
 	version, _ := m.Dumper.Version() // refuse has seen it
 	r := metadata.Record{
 		SchemaVersion: metadata.SchemaVersion, Checkpoint: j.name, Kind: j.kind, Parent: req.Parent, TrackID: j.trackID,
 		Container: Describe(req.Container, plan), Timestamp: j.began, Options: metadata.Options(j.options),
-		Architecture: h.architecture, CPUFeatures: h.cpuFeatures,
+		Architecture: h.Architecture, CPUFeatures: h.CPUFeatures,
 		Versions: metadata.Versions{
-			Checkpointctl: m.Version, CRIU: version.String(), Kernel: h.kernel,
+			Checkpointctl: m.Version, CRIU: version.String(), Kernel: h.Kernel,
 		},
 	}
 	if req.Seal != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -45,7 +47,16 @@ const (
 // since the container was inspected.
 var errConnected = errors.New("a TCP connection was made meanwhile")
 
-// hasStreams is hasTCP for images that have no record yet.
+// tcpStream begins the name of the image that CRIU writes for each established
+// connection.
+const tcpStream = "tcp-stream-"
+
+// HasTCP says whether the images hold an established connection.
+func HasTCP(rec metadata.Record) bool {
+	return slices.ContainsFunc(rec.Files, func(f metadata.File) bool { return strings.HasPrefix(f.Name, tcpStream) })
+}
+
+// hasStreams is HasTCP for images that have no record yet.
 func hasStreams(dir string) bool {
 	found, err := filepath.Glob(filepath.Join(dir, tcpStream+"*"))
 	return err != nil || found != nil
@@ -76,7 +87,7 @@ func (m *Creator) begin(req Request) (job, error) {
 	}
 	if j.options.NetworkLock == LockAuto {
 		j.lockChosen, j.options.NetworkLock = true, lockIptables
-		if _, own := namespaces(req.Container); own && !req.Container.Connected && req.member == nil {
+		if OwnsNetwork(req.Container) && !req.Container.Connected && req.member == nil {
 			j.options.NetworkLock = lockSkip
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
 // What becomes of a leftover.
@@ -31,7 +32,6 @@ type Leftover struct {
 
 type mender interface {
 	Residue(context.Context, string) ([]docker.Leftover, error)
-	Leftovers(context.Context, string) ([]docker.Leftover, error)
 	pausing
 }
 
@@ -54,13 +54,10 @@ func (r *Repairer) All(ctx context.Context, dryRun bool) ([]Leftover, error) {
 		list = append(list, found...)
 		errs = append(errs, err)
 	}
-	found, err := r.Docker.Leftovers(ctx, "")
-	errs = append(errs, err)
-	for _, l := range found {
-		list = append(list, Leftover{What: l.What, Path: l.Path, Action: Remove, undo: l.Undo})
-		if !dryRun {
-			errs = append(errs, l.Undo(ctx))
-		}
+	found := restores("")
+	list = append(list, found...)
+	if !dryRun {
+		errs = append(errs, undoAll(ctx, found))
 	}
 	return list, errors.Join(errs...)
 }
@@ -68,12 +65,21 @@ func (r *Repairer) All(ctx context.Context, dryRun bool) ([]Leftover, error) {
 // Container does the same for one, before something else is done with it.
 func (r *Repairer) Container(ctx context.Context, c docker.Container) ([]Leftover, error) {
 	list, err := r.one(ctx, c.Name, false)
-	found, dockerErr := r.Docker.Leftovers(ctx, c.ID)
-	for _, l := range found {
-		list = append(list, Leftover{What: l.What, Container: c.Name, Path: l.Path, Action: Remove})
-		dockerErr = errors.Join(dockerErr, l.Undo(ctx))
+	found := restores(c.ID)
+	return append(list, found...), errors.Join(err, undoAll(ctx, found))
+}
+
+// restores finds restores that nobody is at work on any more, of one container or
+// of all.
+func restores(id string) []Leftover {
+	var list []Leftover
+	for _, a := range runtime.FindAbandoned(id) {
+		list = append(list, Leftover{What: "restore that was killed", Container: a.ID, Path: a.Dir, Action: Remove, undo: func(context.Context) error { return a.Recover() }})
 	}
-	return list, errors.Join(err, dockerErr)
+	for _, dir := range runtime.FindStateless(id) {
+		list = append(list, Leftover{What: "runc's directory of a start that was killed", Path: dir, Action: Remove, undo: func(context.Context) error { return runtime.RemoveStateless(dir) }})
+	}
+	return list
 }
 
 func (r *Repairer) one(ctx context.Context, name string, dryRun bool) ([]Leftover, error) {

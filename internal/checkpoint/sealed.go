@@ -56,9 +56,9 @@ type Opener struct {
 	StageDir   string
 }
 
-// open returns a stage with the images as CRIU wrote them, and the record as
+// Open returns a stage with the images as CRIU wrote them, and the record as
 // if they lay there.
-func (o Opener) open(s metadata.Store, r metadata.Record) (*metadata.Stage, *seal.Opener, metadata.Record, error) {
+func (o Opener) Open(s metadata.Store, r metadata.Record) (*metadata.Stage, *seal.Opener, metadata.Record, error) {
 	none := func(err error) (*metadata.Stage, *seal.Opener, metadata.Record, error) { return nil, nil, r, err }
 	sealed, err := seal.Open(s.Path(r.Name, r.Checkpoint), o.Identities)
 	if err != nil {

@@ -19,17 +19,19 @@ func (o Opener) Verify(s metadata.Store, r metadata.Record, depth metadata.Depth
 	case depth == metadata.Sizes, r.Encrypted && len(o.Identities) == 0, r.Encrypted && problems != nil:
 		return problems, nil
 	case r.Encrypted:
-		stage, _, plain, err := o.open(s, r)
+		stage, _, plain, err := o.Open(s, r)
 		if err != nil {
 			return problems, fmt.Errorf("%s/%s: %w", r.Name, r.Checkpoint, err)
 		}
 		defer func() { _ = stage.Remove() }()
 		dir, r = stage.Dir, plain
 	}
-	return append(problems, imageProblems(dir, r)...), nil
+	return append(problems, ImageProblems(dir, r)...), nil
 }
 
-func imageProblems(dir string, r metadata.Record) []string {
+// ImageProblems returns where CRIU's images in a directory contradict each other
+// or the record.
+func ImageProblems(dir string, r metadata.Record) []string {
 	var problems []string
 	for _, images := range r.ImageDirs() {
 		final, prefix := images == ".", images+"/"

@@ -29,6 +29,7 @@ type Config struct {
 	Docker     Docker     `mapstructure:"docker"`
 	CRIU       CRIU       `mapstructure:"criu"`
 	Checkpoint Checkpoint `mapstructure:"checkpoint"`
+	Restore    Restore    `mapstructure:"restore"`
 	PreDump    PreDump    `mapstructure:"pre_dump"`
 	Prune      Prune      `mapstructure:"prune"`
 	Encrypt    Encrypt    `mapstructure:"encrypt"`
@@ -63,6 +64,13 @@ type Checkpoint struct {
 	ManageCgroupsMode string `mapstructure:"manage_cgroups_mode"`
 	NetworkLock       string `mapstructure:"network_lock"`
 	PreDump           string `mapstructure:"pre_dump"` // off, on or auto
+}
+
+// Restore is how containers come back.
+type Restore struct {
+	// Runtime is the path of checkpointctl-runtime, empty for the one that was
+	// installed with this program.
+	Runtime string `mapstructure:"runtime"`
 }
 
 // PreDump says how rounds are made and when they end.
@@ -116,6 +124,7 @@ func Defaults() map[string]any {
 		"checkpoint.shell_job": false, "checkpoint.ext_unix_sk": false, "checkpoint.link_remap": false,
 		"checkpoint.ghost_limit": "1MiB", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "auto",
 		"checkpoint.pre_dump":   "off",
+		"restore.runtime":       "",
 		"pre_dump.max_downtime": "0s", "pre_dump.min_rounds": 1, "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
 		"prune.keep_last": 0, "prune.keep_hourly": 0, "prune.keep_daily": 0, "prune.keep_weekly": 0,

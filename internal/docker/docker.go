@@ -3,13 +3,13 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -93,7 +93,23 @@ func translate(ref string, err error) error {
 // Daemon is what the daemon says of itself.
 type Daemon struct {
 	Version, Runc, RootDir, Driver, CgroupVersion, DefaultRuntime string
-	Experimental                                                  bool
+	Runtimes                                                      map[string]string // path or type, by name
+	Rootless, UsernsRemap                                         bool
+}
+
+// Socket is the path of the daemon's unix socket, empty if it has none.
+func (c *Client) Socket() string {
+	path, ok := strings.CutPrefix(c.api.DaemonHost(), "unix://")
+	if !ok {
+		return ""
+	}
+	return path
+}
+
+// Start starts a stopped container, and does nothing with one that runs. It
+// returns when Docker has answered, which has no time limit.
+func (c *Client) Start(ctx context.Context, id string) error {
+	return translate(id, c.api.ContainerStart(ctx, id, container.StartOptions{}))
 }
 
 // Daemon asks the daemon. ErrUnreachable is the error to expect.
@@ -106,7 +122,14 @@ func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
 	}
 	d := Daemon{
 		Version: i.ServerVersion, RootDir: i.DockerRootDir, Driver: i.Driver,
-		CgroupVersion: i.CgroupVersion, DefaultRuntime: i.DefaultRuntime, Experimental: i.ExperimentalBuild,
+		CgroupVersion: i.CgroupVersion, DefaultRuntime: i.DefaultRuntime, Runtimes: map[string]string{},
+	}
+	for name, r := range i.Runtimes {
+		d.Runtimes[name] = cmp.Or(r.Path, r.Type)
+	}
+	for _, option := range i.SecurityOptions {
+		d.Rootless = d.Rootless || strings.HasPrefix(option, "name=rootless")
+		d.UsernsRemap = d.UsernsRemap || strings.HasPrefix(option, "name=userns")
 	}
 	v, err := c.Versions(ctx)
 	d.Runc = v.Runc
@@ -152,13 +175,4 @@ func (c *Client) List(ctx context.Context) ([]Listed, error) {
 	}
 	slices.SortFunc(list, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil
-}
-
-// RestoreBroken says whether a Docker version cannot start a checkpoint of a
-// container with a network namespace of its own: it sets the namespace up by
-// the pid of a task that is not there yet (https://github.com/moby/moby/issues/50750).
-func RestoreBroken(version string) bool {
-	major, _, _ := strings.Cut(version, ".")
-	n, err := strconv.Atoi(major)
-	return err == nil && n >= 28 || version == "26.0.0"
 }

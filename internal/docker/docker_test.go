@@ -3,7 +3,6 @@ package docker
 import (
 	"os"
 	"path/filepath"
-	"reflect"
 	"testing"
 )
 
@@ -42,65 +41,6 @@ func TestHasPeers(t *testing.T) {
 	}
 }
 
-func TestStripBlock(t *testing.T) {
-	block := confBegin + "tcp-established\n" + confEnd
-	for name, test := range map[string]struct{ in, want string }{
-		"nothing":       {"", ""},
-		"the user's":    {"log-level 4\n", "log-level 4\n"},
-		"ours":          {block, ""},
-		"between":       {"a\n" + block + "b\n", "a\nb\n"},
-		"torn, no end":  {"a\n" + confBegin + "tcp-est", "a\n"},
-		"no last break": {"a", "a"},
-	} {
-		if got := stripBlock(test.in); got != test.want {
-			t.Errorf("%s: got %q, want %q", name, got, test.want)
-		}
-	}
-}
-
-func TestLinkClimbsPastTheRoot(t *testing.T) {
-	dir := t.TempDir()
-	src := filepath.Join(dir, "pages-1.img")
-	if err := os.WriteFile(src, []byte("pages"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	deep := filepath.Join(dir, "a/b/c")
-	if err := os.MkdirAll(deep, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	dst := filepath.Join(deep, "pages-1.img")
-	if err := link(src, dst); err != nil {
-		t.Fatal(err)
-	}
-	if to, _ := os.Readlink(dst); filepath.IsAbs(to) {
-		t.Errorf("absolute link %s", to)
-	}
-	if data, err := os.ReadFile(dst); err != nil || string(data) != "pages" {
-		t.Errorf("got %q, %v", data, err)
-	}
-}
-
-func TestStage(t *testing.T) {
-	src, dst := t.TempDir(), t.TempDir()
-	for _, name := range []string{"core-1.img", "pages-1.img", "descriptors.json", "container.json", "dump.log", "stats-dump"} {
-		if err := os.WriteFile(filepath.Join(src, name), []byte(name), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := stage(RestoreRequest{ImageDir: src, Within: src}, dst, link); err != nil {
-		t.Fatal(err)
-	}
-	got := map[string]bool{} // name: is a link
-	entries, _ := os.ReadDir(dst)
-	for _, e := range entries {
-		got[e.Name()] = e.Type()&os.ModeSymlink != 0
-	}
-	want := map[string]bool{"core-1.img": false, "pages-1.img": true, "descriptors.json": false}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}
-
 func TestInRoot(t *testing.T) {
 	root := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(root, "run"), 0o755); err != nil {
@@ -115,14 +55,6 @@ func TestInRoot(t *testing.T) {
 	for in, want := range map[string]string{"/var/run/x": "/run/x", "/etc/../etc/hosts": "/etc/hosts", "/data/": "/data"} {
 		if got := inRoot(root, in); got != want {
 			t.Errorf("%s: got %s, want %s", in, got, want)
-		}
-	}
-}
-
-func TestRestoreBroken(t *testing.T) {
-	for version, want := range map[string]bool{"20.10.24+dfsg1": false, "26.0.0": true, "26.1.5": false, "27.5.1": false, "28.0.0": true, "29.1.0": true, "dev": false} {
-		if got := RestoreBroken(version); got != want {
-			t.Errorf("%s: got %v", version, got)
 		}
 	}
 }

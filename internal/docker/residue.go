@@ -14,6 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Leftover is something that a killed run left in a container.
+type Leftover struct {
+	What string
+	Path string // empty when it is nothing in the filesystem
+	Undo func(context.Context) error
+}
+
 // ErrBusy is a container that a CRIU works on, maybe that of a killed run.
 var ErrBusy = errors.New("its tasks are traced: a CRIU is still at work, or a debugger")
 

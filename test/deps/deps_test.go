@@ -15,12 +15,16 @@ const module = "github.com/checkpointctl/checkpointctl/"
 
 // allowed are the project's own packages that a package may import.
 var allowed = map[string][]string{
-	"cmd/checkpointctl": {"cmd/checkpointctl/cli"},
+	"cmd/checkpointctl":         {"cmd/checkpointctl/cli"},
+	"cmd/checkpointctl-runtime": {"internal/runtime"},
 	"cmd/checkpointctl/cli": {
-		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal",
+		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/restore", "internal/runtime", "internal/seal",
 	},
 	"internal/batch":      {"internal/docker"},
-	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal"},
+	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/linux", "internal/metadata", "internal/mounts", "internal/runtime", "internal/seal"},
+	"internal/restore":    {"internal/checkpoint", "internal/docker", "internal/linux", "internal/metadata", "internal/mounts", "internal/runtime"},
+	"internal/linux":      nil,
+	"internal/runtime":    nil,
 	"internal/docker":     {"internal/mounts"},
 	"internal/config":     nil,
 	"internal/criu":       nil,

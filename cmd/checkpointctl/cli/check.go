@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
 
 // finding is one line of check.
@@ -154,16 +155,7 @@ func (d *deps) checkDocker(ctx context.Context) []finding {
 		return []finding{failed("docker", err.Error(), "start dockerd, or name it by --docker-host", exitDocker)}
 	}
 	list := []finding{passed("docker", info.Version)}
-	if info.Experimental {
-		list = append(list, passed("experimental", "on"))
-	} else {
-		list = append(list, failed("experimental", "off: checkpoints work, restore does not",
-			`set "experimental": true in /etc/docker/daemon.json and restart dockerd`, exitDocker))
-	}
-	if docker.RestoreBroken(info.Version) {
-		list = append(list, warned("docker restore", "Docker "+info.Version+" cannot start a checkpoint of a container with its own network namespace",
-			"use Docker 25, 26.1 or 27; see https://github.com/moby/moby/issues/50750"))
-	}
+	list = append(list, d.checkRestore(ctx, client))
 	if info.Driver == "overlay2" || info.Driver == "overlayfs" {
 		list = append(list, passed("storage driver", info.Driver))
 	} else {
@@ -173,6 +165,22 @@ func (d *deps) checkDocker(ctx context.Context) []finding {
 		return append(list, warned("runtime", info.DefaultRuntime+", version unknown", "runc is known to work"))
 	}
 	return append(list, passed("runtime", info.DefaultRuntime+" "+info.Runc))
+}
+
+// checkRestore says how a `docker start` would come to restore here.
+func (d *deps) checkRestore(ctx context.Context, client *docker.Client) finding {
+	r, err := d.restorer(client)
+	var route restore.Route
+	if err == nil {
+		route, err = r.Route(ctx, "")
+	}
+	switch {
+	case err != nil:
+		return failed("restore", err.Error(), "checkpoints can be made, and restored elsewhere", exitDocker)
+	case route.Link == "":
+		return passed("restore", "by runtime "+route.Runtime+", which is checkpointctl's")
+	}
+	return passed("restore", fmt.Sprintf("by a link %s before %s, during a restore only", route.Link, route.Runc))
 }
 
 func checkCgroups() finding {

@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,6 +21,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
 
 // deps is what commands are made of. Nothing connects before it is used.
@@ -96,21 +99,33 @@ func (d *deps) dumper() *criu.Dumper {
 	return &criu.Dumper{Path: d.cfg.CRIU.Path, HangTimeout: d.cfg.CRIU.HangTimeout, Libexec: libexec()}
 }
 
-// libexec is where the stand-in for tar is installed, by where this program is;
-// empty when it is not there: the real one serves as well, if not as fast.
+// libexec is the directory of the programs that this one needs, by where it is
+// itself.
 func libexec() string {
 	self, err := os.Executable()
 	if err == nil {
 		self, err = filepath.EvalSymlinks(self)
 	}
-	dir := filepath.Join(filepath.Dir(self), "..", "libexec", "checkpointctl")
-	if err == nil {
-		_, err = os.Stat(filepath.Join(dir, "tar"))
-	}
 	if err != nil {
 		return ""
 	}
-	return dir
+	return filepath.Join(filepath.Dir(self), "..", "libexec", "checkpointctl")
+}
+
+func (d *deps) restorer(client *docker.Client) (*restore.Restorer, error) {
+	opener, err := d.opener()
+	if err != nil {
+		return nil, err
+	}
+	path, err := exec.LookPath(d.cfg.CRIU.Path)
+	if err == nil {
+		path, err = filepath.Abs(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", criu.ErrNoCRIU, err)
+	}
+	standIn := cmp.Or(d.cfg.Restore.Runtime, filepath.Join(libexec(), "checkpointctl-runtime"))
+	return &restore.Restorer{Docker: client, Store: d.store(), Opener: opener, CRIU: path, StandIn: standIn}, nil
 }
 
 func (d *deps) policy() mounts.Policy {

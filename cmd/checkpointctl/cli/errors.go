@@ -7,12 +7,13 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/restore"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
@@ -50,7 +51,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 		state   *docker.StateError
 		refused *mounts.RefusedError
 		dump    *criu.DumpError
-		restore *docker.RestoreError
+		failed  *restore.Error
 		checks  *checkError
 		several *batchError
 	)
@@ -94,7 +95,9 @@ func classify(err error, parsed bool) (code int, hint string) {
 	case errors.Is(err, docker.ErrUnreachable):
 		return exitDocker, "is dockerd running, and are you root or in group docker?"
 	case errors.Is(err, docker.ErrNotSetUp):
-		return exitDocker, `set "experimental": true in /etc/docker/daemon.json and restart dockerd`
+		return exitDocker, ""
+	case errors.Is(err, runtime.ErrUnfit):
+		return exitDocker, "checkpointctl check says what is possible; checkpointctl runtime install is another way"
 	case errors.Is(err, criu.ErrNoDirtyTracking):
 		return exitCRIU, "--pre-dump=auto makes a plain dump on such a kernel"
 	case errors.Is(err, criu.ErrNoCRIU), errors.Is(err, criu.ErrTooOld):
@@ -105,9 +108,9 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitDump, "is the store's filesystem reachable? a longer --criu-hang-timeout waits longer"
 	case errors.As(err, &dump):
 		return exitDump, ""
-	case errors.As(err, &restore):
-		return exitRestore, restore.Hint
-	case errors.Is(err, checkpoint.ErrIncompatible):
+	case errors.As(err, &failed):
+		return exitRestore, ""
+	case errors.Is(err, restore.ErrIncompatible):
 		return exitRestore, ""
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted, ""
@@ -143,15 +146,15 @@ func report(d *deps, err error, code int, hint string) {
 
 func excerptOf(err error) criu.Excerpt {
 	var (
-		dump    *criu.DumpError
-		restore *docker.RestoreError
+		dump   *criu.DumpError
+		failed *restore.Error
 	)
 	switch {
 	case errors.As(err, &dump):
 		e, _ := criu.FirstError(strings.NewReader(dump.Log))
 		return e
-	case errors.As(err, &restore):
-		e, _ := criu.FirstError(strings.NewReader(string(restore.Log)))
+	case errors.As(err, &failed):
+		e, _ := criu.FirstError(strings.NewReader(string(failed.Log)))
 		return e
 	}
 	return criu.Excerpt{}

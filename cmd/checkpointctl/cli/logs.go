@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
-	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
@@ -51,7 +51,7 @@ func runLogs(ctx context.Context, d *deps, ref, name string, o logsOptions) erro
 	}
 	file := criu.LogFile
 	if o.restore {
-		file = docker.RestoreLog
+		file = runtime.RestoreLog
 	}
 	path, err := d.store().Log(container, name, file, file+seal.Suffix)
 	if err != nil {

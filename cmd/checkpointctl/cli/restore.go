@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
+	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
 
 type restoreOptions struct{ tcpClose, noVerify bool }
@@ -56,15 +56,13 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 	if err != nil {
 		return err
 	}
-	opener, err := d.opener()
+	r, err := d.restorer(client)
 	if err != nil {
 		return err
 	}
-	r := &checkpoint.Restorer{
-		Docker: client, Store: d.store(), Opener: opener, NoVerify: o.noVerify,
-		Waiting: func() { d.log.Warn("a restore that Docker has begun cannot be broken off: waiting for its end") },
-	}
-	if err := r.Restore(ctx, c, rec, o.tcpClose); err != nil {
+	r.NoVerify = o.noVerify
+	r.Waiting = func() { d.log.Warn("a restore that Docker has begun cannot be broken off: waiting for its end") }
+	if err := r.Restore(ctx, c, rec, restore.Options{TCPClose: o.tcpClose}); err != nil {
 		return err
 	}
 	if d.json {

@@ -1,4 +1,5 @@
-package checkpoint
+// Package linux reads what the kernel says of this host and of its processes.
+package linux
 
 import (
 	"os"
@@ -9,19 +10,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-type host struct {
-	kernel, architecture string
-	cpuFeatures          []string
+// Host is what a checkpoint depends on.
+type Host struct {
+	Kernel, Architecture string
+	CPUFeatures          []string // instructions that programs may have chosen
 }
 
-func thisHost() host {
-	h := host{architecture: runtime.GOARCH}
+// ThisHost returns what is known of this host; empty is what cannot be read.
+func ThisHost() Host {
+	h := Host{Architecture: runtime.GOARCH}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
-		h.kernel = unix.ByteSliceToString(u.Release[:])
+		h.Kernel = unix.ByteSliceToString(u.Release[:])
 	}
 	if data, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		h.cpuFeatures = cpuFeatures(string(data))
+		h.CPUFeatures = cpuFeatures(string(data))
 	}
 	return h
 }

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
+)
+
+// agent restores one container. It outlives `runc create`: the restored tasks
+// wait in CRIU for Docker to connect the network, and for `runc start`.
+type agent struct {
+	call    call
+	control runtime.Control
+	req     runtime.Request
+	create  *os.File // `runc create`, which waits for a line
+	runc    *runc
+
+	init      runtime.Task
+	waiting   *runtime.Asked  // the last hook: CRIU waits for its end
+	criuEnded <-chan struct{} // while it does
+	started   *runtime.Asked  // `runc start`
+	aborts    []runtime.Asked // `runc kill` and `runc delete`
+	failure   error           // why the restore is being undone
+}
+
+// runAgent is the agent's process: ID, and the command line of `runc create`.
+func runAgent(args []string) int {
+	a := &agent{control: runtime.ControlOf(args[0]), create: os.NewFile(3, "create")}
+	var line []string
+	if err := json.Unmarshal([]byte(args[1]), &line); err != nil {
+		return report(err)
+	}
+	a.call = parse(line)
+	// A terminal that is closed hangs up. Ignoring it would go on to CRIU.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	if a.restore() != nil {
+		return 1
+	}
+	if t := a.runc.terminal; t != nil && t.relay() != nil {
+		return 1
+	}
+	return 0
+}
+
+// restore runs the restore from claim to result. When it returns an error the
+// init is gone.
+func (a *agent) restore() (err error) {
+	lock, err := a.control.LockAgent()
+	if err != nil {
+		return a.over(err)
+	}
+	defer lock.Close()
+	if a.req, err = a.control.Request(); err != nil {
+		return a.over(err)
+	}
+	messages, socket, err := a.control.Listen()
+	if err != nil {
+		return a.over(err)
+	}
+	defer func() {
+		_ = socket.Close()
+		go func() { // whoever was just about to ask
+			for m := range messages {
+				m.Answer(runtime.Answer{Over: err == nil})
+			}
+		}()
+	}()
+	if err := prepareBundle(value(a.call.rest, "--bundle"), a.call.id, a.control, a.req); err != nil {
+		return a.over(err)
+	}
+	if a.runc, err = startRunc(a.call, a.control, a.req); err != nil {
+		return a.over(err)
+	}
+	deadline := time.After(a.req.Deadline)
+	for {
+		select {
+		case m := <-messages:
+			a.handle(m)
+		case <-deadline:
+			if a.started == nil {
+				a.undo(fmt.Errorf("Docker did not connect the network within %s", a.req.Deadline))
+			}
+		case <-a.criuEnded:
+			a.criuEnded = nil
+			a.undo(errors.New("CRIU was killed")) // runc, which waits for the hook, does not see it
+		case err := <-a.runc.ended:
+			if err != nil {
+				err = a.runc.explain(err)
+			}
+			return a.over(err)
+		}
+	}
+}
+
+// handle answers a message, or keeps it until there is an answer.
+func (a *agent) handle(m runtime.Asked) {
+	switch {
+	case m.Do == runtime.Abort:
+		a.aborts = append(a.aborts, m)
+		a.undo(errors.New("Docker gave the start up"))
+	case a.failure != nil:
+		m.Answer(runtime.Answer{Error: a.failure.Error()})
+	case m.Do == runtime.Namespaces:
+		m.Answer(answer(prepareNamespaces(m.PID, a.req)))
+	case m.Do == runtime.Connect:
+		a.init, a.waiting = runtime.FindTask(m.PID), &m
+		err := a.writePID()
+		if err == nil {
+			a.criuEnded, err = a.runc.blocked(a.init)
+		}
+		if err != nil {
+			a.undo(err)
+			return
+		}
+		a.say("")
+	case m.Do == runtime.Start && a.waiting != nil:
+		a.started = &m
+		a.waiting.Answer(runtime.Answer{})
+		a.waiting, a.criuEnded = nil, nil
+	default:
+		m.Answer(runtime.Answer{Error: "unexpected " + m.Do})
+	}
+}
+
+func answer(err error) runtime.Answer {
+	if err != nil {
+		return runtime.Answer{Error: err.Error()}
+	}
+	return runtime.Answer{}
+}
+
+// undo lets the hook fail, by which CRIU undoes the restore. It can do nothing
+// when the tasks have been let go.
+func (a *agent) undo(why error) {
+	if a.started != nil {
+		return
+	}
+	if a.failure == nil {
+		a.failure = why
+	}
+	if a.waiting != nil {
+		a.waiting.Answer(runtime.Answer{Error: why.Error()})
+		a.waiting = nil
+	}
+}
+
+// over tells everybody how the restore ended. runc has ended before, or was
+// never started.
+func (a *agent) over(err error) error {
+	if a.failure != nil {
+		err = a.failure
+	}
+	if err != nil && a.runc != nil {
+		a.runc.awaitTasks()
+	}
+	if a.req.HoldPackets && err == nil {
+		err = releasePackets(a.init.PID)
+	}
+	result := runtime.Result{Init: a.init}
+	if err != nil {
+		result.Error = err.Error()
+	}
+	_ = a.control.SetResult(result)
+	a.control.Unclaim()
+	if a.started != nil {
+		a.started.Answer(answer(err))
+	} else if err != nil {
+		a.say(result.Error)
+	}
+	for _, m := range a.aborts {
+		m.Answer(runtime.Answer{Over: err == nil})
+	}
+	return err
+}
+
+// say ends `runc create`, with an error or with none.
+func (a *agent) say(problem string) {
+	_, _ = fmt.Fprintln(a.create, strconv.Quote(problem))
+	_ = a.create.Close()
+}
+
+// writePID lets the pid file appear whole, as runc does.
+func (a *agent) writePID() error {
+	file := value(a.call.rest, "--pid-file")
+	tmp := filepath.Join(filepath.Dir(file), "."+filepath.Base(file))
+	if err := os.WriteFile(tmp, []byte(strconv.Itoa(a.init.PID)), 0o644); err != nil { //nolint:gosec // runc's mode
+		return err
+	}
+	return os.Rename(tmp, file)
+}

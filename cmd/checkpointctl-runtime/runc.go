@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
+)
+
+// runc is a `runc restore` under way.
+type runc struct {
+	control  runtime.Control
+	terminal *terminal  // nil for a container without one
+	ended    chan error // gets how it ended, once
+	tasks    runtime.Tasks
+}
+
+// startRunc starts `runc restore` with the global options that the shim gave to
+// `runc create`. It does not inherit the shim's log: the error would be there
+// before anybody looks.
+func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, error) {
+	path, err := findRunc()
+	if err != nil {
+		return nil, err
+	}
+	r := &runc{control: control, ended: make(chan error, 1)}
+	line := []string{path}
+	line = append(line, without(without(c.globals, "--log"), "--log-format")...)
+	line = append(line, "--log", control.Path(runtime.RuncLog), "--log-format", "json", "restore", "--detach", "--no-subreaper",
+		"--bundle", value(c.rest, "--bundle"), "--image-path", req.ImageDir, "--work-path", req.WorkDir,
+		"--manage-cgroups-mode", req.ManageCgroupsMode)
+	for flag, given := range map[string]bool{
+		"--tcp-established": req.TCPEstablished, "--file-locks": req.FileLocks, "--ext-unix-sk": req.ExtUnixSk,
+		"--no-pivot": has(c.rest, "--no-pivot"),
+	} {
+		if given {
+			line = append(line, flag)
+		}
+	}
+	if console := value(c.rest, "--console-socket"); console != "" {
+		own := control.Path("console.sock")
+		if r.terminal, err = newTerminal(console, own); err != nil {
+			return nil, err
+		}
+		line = append(line, "--console-socket", own)
+	}
+	bin := control.Path("bin")
+	if err := os.MkdirAll(bin, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Symlink(req.CRIU, filepath.Join(bin, "criu")); err != nil && !os.IsExist(err) {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, append([]string{isolateCommand}, append(line, c.id)...)...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")) // runc looks criu up
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	r.tasks.Runc = runtime.FindTask(cmd.Process.Pid)
+	closeStdio()
+	go func() { r.ended <- cmd.Wait() }()
+	return r, nil
+}
+
+// closeStdio lets go of the container's stdio, which is runc's now.
+func closeStdio() {
+	if null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0); err == nil {
+		for fd := range 3 {
+			_ = unix.Dup3(int(null.Fd()), fd, 0)
+		}
+		_ = null.Close()
+	}
+}
+
+func has(args []string, flag string) bool {
+	for _, a := range args {
+		if a == flag {
+			return true
+		}
+	}
+	return false
+}
+
+// isolate becomes runc, in a mount namespace of its own: for a restore runc
+// mounts the container's root filesystem below its state directory, and `runc
+// delete` of a container without a state removes that directory with all that is
+// in it. The host's unmounts must still arrive, and so must mounts that appear.
+func isolate(line []string) error {
+	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+		return fmt.Errorf("making the mounts slaves: %w", err)
+	}
+	return syscall.Exec(line[0], append([]string{"runc"}, line[1:]...), os.Environ())
+}
+
+// blocked is called when CRIU waits for the last hook. It notes all processes of
+// the restore, and returns what is closed when CRIU ends.
+func (r *runc) blocked(init runtime.Task) (<-chan struct{}, error) {
+	r.tasks.Init = init
+	for _, pid := range runtime.Children(r.tasks.Runc.PID) {
+		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if strings.Contains(string(line), "\x00swrk\x00") {
+			r.tasks.CRIU = runtime.FindTask(pid)
+		}
+	}
+	fd, err := unix.PidfdOpen(r.tasks.CRIU.PID, 0)
+	if err != nil {
+		return nil, fmt.Errorf("runc's CRIU: %w", err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer unix.Close(fd)
+		for err := error(unix.EINTR); errors.Is(err, unix.EINTR); {
+			_, err = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+		}
+		close(ended)
+	}()
+	return ended, r.control.Note(r.tasks)
+}
+
+// awaitTasks waits until nothing is left of a restore that failed. A CRIU that
+// was killed leaves its root task waiting for it for ever.
+func (r *runc) awaitTasks() {
+	for _, t := range [...]runtime.Task{r.tasks.Runc, r.tasks.CRIU, r.tasks.Init} {
+		for !t.Await(2 * time.Second) {
+			t.Kill()
+		}
+	}
+}
+
+// explain returns the last error that runc logged.
+func (r *runc) explain(err error) error {
+	f, openErr := os.Open(r.control.Path(runtime.RuncLog))
+	if openErr != nil {
+		return fmt.Errorf("runc restore: %w", err)
+	}
+	defer f.Close()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		var line struct{ Level, Msg string }
+		if json.Unmarshal(s.Bytes(), &line) == nil && (line.Level == "error" || line.Level == "fatal") {
+			err = fmt.Errorf("runc restore: %s", line.Msg)
+		}
+	}
+	return err
+}

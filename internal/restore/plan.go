@@ -1,0 +1,158 @@
+package restore
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
+)
+
+// Options are the user's.
+type Options struct {
+	TCPClose bool // close established connections
+}
+
+// connectLimit is how long the restored tasks wait for Docker to connect the
+// network, which takes it some 100 ms.
+const connectLimit = 2 * time.Minute
+
+// Plan is what a restore does.
+type Plan struct {
+	Container  string `json:"container"`
+	ID         string `json:"id"`
+	Checkpoint string `json:"checkpoint"`
+	Encrypted  bool   `json:"encrypted"`
+	Runc       string `json:"runc"`
+	// Link is where the stand-in for runc is found during the restore; empty when
+	// Docker knows it as a runtime.
+	Link    string          `json:"link,omitempty"`
+	Request runtime.Request `json:"restore"`
+}
+
+// Plan decides how the container would be restored, or returns why it cannot
+// be. Nothing is touched. Errors: *docker.StateError, ErrIncompatible,
+// runtime.ErrUnfit.
+func (r *Restorer) Plan(ctx context.Context, c docker.Container, rec metadata.Record, o Options) (Plan, error) {
+	if err := fits(rec, c, linux.ThisHost()); err != nil {
+		return Plan{}, err
+	}
+	route, err := r.Route(ctx, c.Runtime)
+	if err != nil {
+		return Plan{}, err
+	}
+	p := Plan{Container: c.Name, ID: c.ID, Checkpoint: rec.Checkpoint, Encrypted: rec.Encrypted, Runc: route.Runc, Link: route.Link}
+	p.Request = runtime.Request{ImageDir: r.Store.Path(rec.Name, rec.Checkpoint), CRIU: r.CRIU, ManageCgroupsMode: "soft", Deadline: connectLimit}
+	p.decide(c, rec, o)
+	return p, nil
+}
+
+// decide sets what depends on what the images hold.
+func (p *Plan) decide(c docker.Container, rec metadata.Record, o Options) {
+	streams := rec.Options.TCPEstablished && checkpoint.HasTCP(rec)
+	q := &p.Request
+	q.TCPEstablished = streams && !o.TCPClose
+	// Without it CRIU restores the file and silently leaves the lock out.
+	q.FileLocks = rec.Options.FileLocks && hasLocks(rec)
+	q.ExtUnixSk = rec.Options.ExtUnixSk
+	q.HoldPackets = q.TCPEstablished && checkpoint.OwnsNetwork(c)
+	q.CRIUConfig = criuConfig(rec, o)
+}
+
+// criuConfig is what CRIU must know and runc cannot tell it.
+func criuConfig(rec metadata.Record, o Options) []string {
+	var lines []string
+	if o.TCPClose {
+		lines = append(lines, "tcp-close")
+	}
+	if rec.Options.ShellJob {
+		lines = append(lines, "shell-job")
+	}
+	for _, m := range rec.Mounts {
+		if m.Action != string(mounts.External) || m.Source == "" {
+			continue
+		}
+		// CRIU binds the link itself where runc bound what it points to
+		// (Debian's docker-init is one).
+		info, err := os.Lstat(m.Source)
+		if err != nil || info.Mode()&os.ModeSymlink == 0 {
+			continue
+		}
+		if target, err := filepath.EvalSymlinks(m.Source); err == nil && !strings.ContainsAny(m.Key+target, " \t\n\"\\#") {
+			lines = append(lines, fmt.Sprintf("external mnt[%s]:%s", m.Key, target))
+		}
+	}
+	return lines
+}
+
+// hasLocks says whether the image of file locks holds more than its two
+// 4-byte magics.
+func hasLocks(rec metadata.Record) bool {
+	return slices.ContainsFunc(rec.Files, func(f metadata.File) bool { return f.Name == "filelocks.img" && f.SizeBytes > 8 })
+}
+
+// stopped returns a *docker.StateError for a container that is not.
+func stopped(c docker.Container) error {
+	if c.State == "running" || c.State == "paused" || c.State == "restarting" {
+		return &docker.StateError{Name: c.Name, Is: "is " + c.State + "; only a stopped one can be restored", Hint: "docker stop " + c.Name}
+	}
+	return nil
+}
+
+// fits returns a *docker.StateError, or ErrIncompatible with the reason.
+func fits(rec metadata.Record, c docker.Container, h linux.Host) error {
+	no := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s/%s %s", ErrIncompatible, rec.Name, rec.Checkpoint, fmt.Sprintf(format, args...))
+	}
+	if rec.Kind == metadata.KindPreDump {
+		return no("holds rounds of a pre-dump alone; checkpointctl checkpoint --parent %s would continue it", rec.Checkpoint)
+	}
+	if err := stopped(c); err != nil {
+		return err
+	}
+	switch {
+	case c.ID != rec.ID && c.ImageDigest != rec.ImageDigest:
+		return no("is of a container of image %s, this one is of %s", rec.ImageDigest, c.ImageDigest)
+	case rec.Architecture != h.Architecture:
+		return no("is of architecture %s, this host is %s", rec.Architecture, h.Architecture)
+	}
+	if gone := goneSources(rec, c); gone != nil {
+		return no("had %s mounted, which is gone", strings.Join(gone, ", "))
+	}
+	var missing []string
+	for _, f := range rec.CPUFeatures {
+		if !slices.Contains(h.CPUFeatures, f) {
+			missing = append(missing, f)
+		}
+	}
+	if missing != nil {
+		return no("was made on a CPU with %s, which this one lacks", strings.Join(missing, " "))
+	}
+	return nil
+}
+
+// goneSources are the host's files and directories that the container mounts
+// and that are not there any more. Docker would put an empty directory in the
+// place of one. Its own, below a directory named by the container's ID, it
+// makes again.
+func goneSources(rec metadata.Record, c docker.Container) []string {
+	var gone []string
+	for _, m := range rec.Mounts {
+		if m.Source == "" || c.ID != rec.ID || strings.Contains(m.Source, rec.ID) {
+			continue
+		}
+		if _, err := os.Stat(m.Source); os.IsNotExist(err) {
+			gone = append(gone, m.Source)
+		}
+	}
+	return gone
+}

@@ -1,0 +1,196 @@
+// Package restore brings containers back from checkpoints, by an ordinary
+// `docker start`.
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
+)
+
+// ErrIncompatible is a checkpoint that this container or host cannot take.
+var ErrIncompatible = errors.New("checkpoint does not fit")
+
+// Error is a restore that failed after Docker was asked to start the container.
+type Error struct {
+	Err   error
+	State string // of the container now, as a message says it
+	Log   []byte // of CRIU; nil when it did not come to that
+}
+
+func (e *Error) Error() string { return fmt.Sprintf("restore failed, %s: %v", e.State, e.Err) }
+func (e *Error) Unwrap() error { return e.Err }
+
+type engine interface {
+	Inspect(context.Context, string) (docker.Container, error)
+	Daemon(context.Context) (docker.Daemon, error)
+	Start(context.Context, string) error
+	Socket() string
+}
+
+// Restorer brings checkpoints back.
+type Restorer struct {
+	Docker engine
+	Store  metadata.Store
+	Opener checkpoint.Opener // of encrypted checkpoints
+	// CRIU and StandIn are the paths of the programs that restore.
+	CRIU, StandIn string
+	// NoVerify compares sizes and links with the record, but reads nothing.
+	NoVerify bool
+	// Waiting, if set, is called when the context ends while Docker restores,
+	// which is waited for all the same.
+	Waiting func()
+}
+
+// Restore verifies the checkpoint, lets Docker start the stopped container from
+// it, and keeps CRIU's log in it. After an error the container is stopped, as
+// before, unless the error says otherwise. When Docker has been asked, its end is
+// waited for even if the context ends.
+func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata.Record, o Options) error {
+	unlock, err := r.Store.Lock(rec.Name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	plan, err := r.Plan(ctx, c, rec, o)
+	if err != nil {
+		return err
+	}
+	if err := r.verifyChain(rec); err != nil {
+		return err
+	}
+	from := source{dir: r.Store.Path(rec.Name, rec.Checkpoint)}
+	from.keepLog = func(log []byte) error { return os.WriteFile(filepath.Join(from.dir, runtime.RestoreLog), log, 0o600) }
+	if rec.Encrypted {
+		stage, sealed, plain, err := r.Opener.Open(r.Store, rec)
+		if err != nil {
+			return fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
+		}
+		defer func() { _ = stage.Remove() }()
+		from = source{dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) }}
+		if problems := checkpoint.ImageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
+			return damaged(rec, problems)
+		}
+		// What the images hold is known only now.
+		plan.decide(c, plain, o)
+	}
+	return r.start(ctx, c, plan, from)
+}
+
+// source is where the images are, as CRIU wrote them, and what to do with the
+// log of a restore from them.
+type source struct {
+	dir     string
+	keepLog func([]byte) error
+}
+
+// start makes the restore pending and starts the container.
+func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, from source) error {
+	dir, err := filepath.Abs(from.dir)
+	if err != nil {
+		return err
+	}
+	req := plan.Request
+	req.ImageDir = dir
+	pending, err := runtime.Prepare(c.ID, req, plan.Link, r.StandIn)
+	if errors.Is(err, runtime.ErrBusy) {
+		return fmt.Errorf("%w: %s", metadata.ErrLocked, c.Name)
+	}
+	if err != nil {
+		return err
+	}
+	began := time.Now()
+	// Verifying took its time, and Docker says nothing of a start that found the
+	// container running.
+	err = r.stopped(ctx, c)
+	if err == nil {
+		err = r.ask(ctx, c, pending, began)
+	}
+	if log := pending.Log(); log != nil {
+		_ = from.keepLog(log)
+	}
+	return errors.Join(err, pending.Close())
+}
+
+func (r *Restorer) stopped(ctx context.Context, c docker.Container) error {
+	now, err := r.Docker.Inspect(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	return stopped(now)
+}
+
+// ask lets Docker start the container and finds out what came of it.
+func (r *Restorer) ask(ctx context.Context, c docker.Container, pending *runtime.Pending, began time.Time) error {
+	// An interrupt must not leave Docker half way: it would go on without us.
+	if r.Waiting != nil {
+		defer context.AfterFunc(ctx, r.Waiting)()
+	}
+	ctx = context.WithoutCancel(ctx)
+	startErr := r.Docker.Start(ctx, c.ID)
+	result, resultErr := pending.Result()
+	if resultErr == nil && result.Error != "" {
+		startErr = errors.New(result.Error)
+	}
+	now, err := r.Docker.Inspect(ctx, c.ID)
+	failed := func(err error) error { return &Error{Err: err, State: describe(now, err), Log: pending.Log()} }
+	switch {
+	case err != nil:
+		return &Error{Err: errors.Join(startErr, err), State: "the container's state is unknown", Log: pending.Log()}
+	case startErr != nil:
+		return failed(startErr)
+	case resultErr != nil && now.State == "running" && now.StartedAt.Before(began):
+		return &docker.StateError{Name: c.Name, Is: "was started by somebody else meanwhile", Hint: "docker stop " + c.Name}
+	case resultErr != nil:
+		return failed(fmt.Errorf("Docker started it without asking %s: %w", r.StandIn, resultErr))
+	case !result.Init.Alive():
+		return failed(errors.New("it was restored, and ended at once; see docker logs"))
+	case now.PID != result.Init.PID:
+		return failed(fmt.Errorf("it runs as process %d, not as the restored one, %d", now.PID, result.Init.PID))
+	}
+	return nil
+}
+
+// describe says how the container is.
+func describe(c docker.Container, _ error) string {
+	if c.State == "running" {
+		return "the container is running, but not from the checkpoint"
+	}
+	return "the container is stopped"
+}
+
+// verifyChain verifies the checkpoint and those that it continues.
+func (r *Restorer) verifyChain(rec metadata.Record) error {
+	chain, err := r.Store.Chain(rec)
+	if err != nil {
+		return err
+	}
+	depth := metadata.Checksums
+	if r.NoVerify {
+		depth = metadata.Sizes
+	}
+	for _, link := range chain {
+		// What is inside of an encrypted one is checked when it is open.
+		problems, err := checkpoint.Opener{}.Verify(r.Store, link, depth)
+		if problems != nil {
+			return damaged(link, problems)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func damaged(rec metadata.Record, problems []string) error {
+	return fmt.Errorf("%w: %s/%s: %s", metadata.ErrDamaged, rec.Name, rec.Checkpoint, strings.Join(problems, ", "))
+}

@@ -1,0 +1,146 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrUnfit is a Docker on whose containers `docker start` cannot be made to
+// restore. The text says why.
+var ErrUnfit = errors.New("docker cannot be made to restore here")
+
+func unfit(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrUnfit, fmt.Sprintf(format, args...))
+}
+
+// Containerd is the daemon whose shims start Docker's containers.
+type Containerd struct {
+	PID  int
+	Path []string // directories in which a shim looks for runc
+}
+
+// defaultContainerd is where dockerd looks for a containerd that it did not
+// start itself.
+const defaultContainerd = "/run/containerd/containerd.sock"
+
+// FindContainerd returns the containerd of the dockerd that listens on a unix
+// socket. ErrUnfit if it cannot be known, or does not see the files that this
+// process sees.
+func FindContainerd(socket string) (Containerd, error) {
+	dockerd, err := findDockerd(socket)
+	if err != nil {
+		return Containerd{}, err
+	}
+	pid := 0
+	for _, child := range Children(dockerd) {
+		if comm(child) == "containerd" {
+			pid = child // started by dockerd
+		}
+	}
+	if pid == 0 {
+		address := value(arguments(dockerd), "--containerd")
+		if address == "" {
+			address = defaultContainerd
+		}
+		if pid, err = listener(address); err != nil {
+			return Containerd{}, unfit("no containerd at %s: %v", address, err)
+		}
+	}
+	if theirs, ours := nsLink(pid, "mnt"), nsLink(os.Getpid(), "mnt"); theirs != ours {
+		return Containerd{}, unfit("containerd (pid %d) has another mount namespace; run checkpointctl there, by nsenter -t %[1]d -m", pid)
+	}
+	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
+	if err != nil {
+		return Containerd{}, err
+	}
+	c := Containerd{PID: pid}
+	for _, line := range strings.Split(string(env), "\x00") {
+		if path, ok := strings.CutPrefix(line, "PATH="); ok {
+			c.Path = filepath.SplitList(path)
+		}
+	}
+	return c, nil
+}
+
+// findDockerd returns the pid of the daemon behind a socket. systemd may have
+// made the socket: then it is the only dockerd there is.
+func findDockerd(socket string) (int, error) {
+	pid, err := listener(socket)
+	if err != nil {
+		return 0, unfit("%s: %v", socket, err)
+	}
+	if comm(pid) == "dockerd" {
+		return pid, nil
+	}
+	var found []int
+	procs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, proc := range procs {
+		if n, err := strconv.Atoi(filepath.Base(proc)); err == nil && comm(n) == "dockerd" {
+			found = append(found, n)
+		}
+	}
+	if len(found) != 1 {
+		return 0, unfit("which of %d dockerd listens on %s is not known", len(found), socket)
+	}
+	return found[0], nil
+}
+
+// listener returns who made a unix socket.
+func listener(socket string) (int, error) {
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	raw, err := conn.(*net.UnixConn).SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	if ctlErr := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); ctlErr != nil {
+		return 0, ctlErr
+	}
+	if err == nil && cred.Pid == 0 {
+		err = errors.New("its process is in another pid namespace")
+	}
+	if err != nil {
+		return 0, err
+	}
+	return int(cred.Pid), nil
+}
+
+func comm(pid int) string {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+	return strings.TrimSpace(string(data))
+}
+
+func arguments(pid int) []string {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+}
+
+// value returns the value of an option in a command line, in either spelling.
+func value(args []string, option string) string {
+	if i := slices.Index(args, option); i >= 0 && i+1 < len(args) {
+		return args[i+1]
+	}
+	for _, arg := range args {
+		if v, ok := strings.CutPrefix(arg, option+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+func nsLink(pid int, kind string) string {
+	link, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+	return link
+}

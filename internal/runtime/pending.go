@@ -1,0 +1,162 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	ownerFile = "owner.lock" // locked by the checkpointctl that restores
+	linkFile  = "link"       // names the link that the restore needs
+	workDir   = "work"
+	linksLock = "links.lock" // in ControlDir
+)
+
+// RestoreLog is the name that runc gives to CRIU's log of a restore.
+const RestoreLog = "restore.log"
+
+// ErrBusy is a container that another run restores.
+var ErrBusy = errors.New("another run restores this container")
+
+// Pending is a restore that the next `docker start` of a container performs.
+type Pending struct {
+	Control
+	owner *os.File
+	link  string // empty when Docker calls the stand-in by itself
+}
+
+// Prepare makes a restore pending. With a link, it lets the stand-in be found
+// there until Close. ErrBusy if another run restores the container.
+func Prepare(id string, req Request, link, standIn string) (*Pending, error) {
+	p := &Pending{Control: ControlOf(id), link: link}
+	if err := p.take(); err != nil {
+		return nil, err
+	}
+	req.WorkDir = p.Path(workDir)
+	err := p.clear()
+	if err == nil && link != "" {
+		err = p.putLink(standIn)
+	}
+	if err == nil {
+		err = p.Write(req)
+	}
+	if err != nil {
+		return nil, errors.Join(err, p.Close())
+	}
+	return p, nil
+}
+
+// take makes the directory and locks it.
+func (p *Pending) take() error {
+	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(p.Path(ownerFile), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if err == nil && p.AgentAlive() || errors.Is(err, unix.EWOULDBLOCK) {
+		err = ErrBusy
+	}
+	if err == nil {
+		// Another run may have removed it meanwhile, with its directory.
+		ours, _ := f.Stat()
+		there, statErr := os.Stat(p.Path(ownerFile))
+		if statErr != nil || !os.SameFile(ours, there) {
+			err = ErrBusy
+		}
+	}
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	p.owner = f
+	return nil
+}
+
+// clear removes what an earlier restore left.
+func (p *Pending) clear() error {
+	entries, err := os.ReadDir(p.Dir)
+	for _, e := range entries {
+		if e.Name() != ownerFile {
+			err = errors.Join(err, os.RemoveAll(p.Path(e.Name())))
+		}
+	}
+	return err
+}
+
+// putLink lets the stand-in be found. The name of the link is noted first.
+func (p *Pending) putLink(standIn string) error {
+	return withLinks(func() error {
+		if err := os.WriteFile(p.Path(linkFile), []byte(p.link), 0o600); err != nil {
+			return err
+		}
+		if _, err := os.Lstat(p.link); err == nil {
+			return nil // another restore's, see Place
+		}
+		return os.Symlink(standIn, p.link)
+	})
+}
+
+// Log returns CRIU's log, nil if CRIU did not write one.
+func (p *Pending) Log() []byte {
+	log, err := os.ReadFile(filepath.Join(p.Path(workDir), RestoreLog))
+	if err != nil {
+		return nil
+	}
+	return log
+}
+
+// Close removes the restore, and the link when no other restore needs it.
+func (p *Pending) Close() error {
+	err := withLinks(func() error {
+		err := os.RemoveAll(p.Dir)
+		if p.link == "" || needed(p.link) {
+			return err
+		}
+		return errors.Join(err, removeLink(p.link))
+	})
+	return errors.Join(err, p.owner.Close())
+}
+
+// withLinks runs f while no other run changes links.
+func withLinks(f func() error) error {
+	lock, err := os.OpenFile(filepath.Join(ControlDir, linksLock), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return err
+	}
+	return f()
+}
+
+// needed says whether any restore has noted the link.
+func needed(link string) bool {
+	notes, _ := filepath.Glob(filepath.Join(ControlDir, "*", linkFile))
+	for _, note := range notes {
+		if name, err := os.ReadFile(note); err == nil && string(name) == link {
+			return true
+		}
+	}
+	return false
+}
+
+// removeLink removes a link, and nothing that is none.
+func removeLink(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode()&os.ModeSymlink == 0:
+		return fmt.Errorf("%s is not the link that was made", path)
+	}
+	return os.Remove(path)
+}
