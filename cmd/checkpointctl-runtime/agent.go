@@ -86,7 +86,11 @@ func (a *agent) restore() (err error) {
 			a.handle(m)
 		case <-deadline:
 			if a.started == nil {
-				a.undo(fmt.Errorf("Docker did not connect the network within %s", a.req.Deadline))
+				hooked := a.waiting != nil
+				a.undo(fmt.Errorf("the tasks and their network were not ready within %s", a.req.Deadline))
+				if !hooked {
+					a.runc.kill() // it has no hook to fail in
+				}
 			}
 		case <-a.criuEnded:
 			a.criuEnded = nil

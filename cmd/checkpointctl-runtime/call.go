@@ -92,21 +92,30 @@ func handOn(args []string) error {
 	return syscall.Exec(path, append([]string{"runc"}, args...), os.Environ())
 }
 
-// findRunc returns the runc that would have been called without us: the first
-// one on the PATH that is not this program.
+// findRunc returns the runc that would have been called without us: the next one
+// on the PATH. One that comes before us may be another version of this program,
+// which would call us again.
 func findRunc() (string, error) {
 	self, err := os.Stat("/proc/self/exe")
 	if err != nil {
 		return "", err
 	}
+	next := ""
 	for _, dir := range filepath.SplitList(os.Getenv("PATH")) {
 		path := filepath.Join(dir, "runc")
 		info, err := os.Stat(path)
-		if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && !os.SameFile(self, info) {
-			return path, nil
+		switch {
+		case err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+		case os.SameFile(self, info):
+			next = ""
+		case next == "":
+			next = path
 		}
 	}
-	return "", errors.New("no other runc on PATH " + os.Getenv("PATH"))
+	if next == "" {
+		return "", errors.New("no other runc on PATH " + os.Getenv("PATH"))
+	}
+	return next, nil
 }
 
 // fail writes the error where containerd's shim looks for it: it shows the last

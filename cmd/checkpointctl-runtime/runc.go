@@ -133,6 +133,13 @@ func (r *runc) blocked(init runtime.Task) (<-chan struct{}, error) {
 	return ended, r.control.Note(r.tasks)
 }
 
+// kill ends a runc that has not come to its hooks, with its CRIU.
+func (r *runc) kill() {
+	for _, pid := range append(runtime.Children(r.tasks.Runc.PID), r.tasks.Runc.PID) {
+		_ = unix.Kill(pid, unix.SIGKILL)
+	}
+}
+
 // awaitTasks waits until nothing is left of a restore that failed. A CRIU that
 // was killed leaves its root task waiting for it for ever.
 func (r *runc) awaitTasks() {

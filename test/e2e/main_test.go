@@ -76,7 +76,7 @@ func prepare(tmp string) (err error) {
 		binary = filepath.Join(tmp, "bin", "checkpointctl")
 		for _, line := range [][]string{
 			{"go", "build", "-o", binary, "../../cmd/checkpointctl"},
-			{"make", "-C", "../..", "tar", "LIBEXEC=" + filepath.Join(tmp, "libexec", "checkpointctl")},
+			{"make", "-C", "../..", "tar", "runtime", "LIBEXEC=" + filepath.Join(tmp, "libexec", "checkpointctl")},
 		} {
 			cmd := exec.Command(line[0], line[1:]...)
 			cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -114,12 +114,8 @@ func requirements() error {
 	if os.Geteuid() != 0 {
 		return errors.New("must run as root")
 	}
-	out, err := exec.Command("docker", "version", "--format", "{{.Server.Experimental}}").CombinedOutput()
-	if err != nil {
+	if out, err := exec.Command("docker", "version").CombinedOutput(); err != nil {
 		return fmt.Errorf("docker is not reachable: %w: %s", err, out)
-	}
-	if strings.TrimSpace(string(out)) != "true" {
-		return errors.New("dockerd runs without experimental; see scripts/setup.sh")
 	}
 	if out, err := exec.Command("criu", "check").CombinedOutput(); err != nil {
 		return fmt.Errorf("criu check: %w: %s", err, out)
@@ -131,7 +127,7 @@ func requirements() error {
 type footprint struct {
 	runcConf string
 	rules    int
-	staged   string // what restores put aside; a run that was killed leaves some
+	restores string // what they leave while they run, or when they are killed
 }
 
 func takeFootprint() (footprint, error) {
@@ -155,16 +151,9 @@ func takeFootprint() (footprint, error) {
 			f.rules++
 		}
 	}
-	root, err := exec.Command("docker", "info", "--format", "{{.DockerRootDir}}").Output()
-	if err != nil {
-		return f, fmt.Errorf("docker info: %w", err)
-	}
-	for _, pattern := range []string{
-		filepath.Join(strings.TrimSpace(string(root)), "containers", "*", "checkpoints", "checkpointctl-*"),
-		"/tmp/ctrd-checkpoint*/checkpointctl-*",
-	} {
+	for _, pattern := range []string{"/run/checkpointctl/restore/*/*", "/usr/local/sbin/runc"} {
 		found, _ := filepath.Glob(pattern)
-		f.staged += strings.Join(found, "\n")
+		f.restores += strings.Join(found, "\n")
 	}
 	return f, nil
 }

@@ -3,154 +3,331 @@
 package e2e
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/client"
+
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
-// restoreLog is where CRIU's log of a restore appears, below Docker's exec-root.
-func restoreLog(execRoot, id string) string {
-	return filepath.Join(execRoot, "containerd/daemon/io.containerd.runtime.v2.task/moby", id, "work", "restore.log")
+// precious is a container with files of its own and in a volume, from which a
+// checkpoint was taken when it was stopped.
+type precious struct {
+	*box
+	id, volume, files string
+	at                int
 }
 
-// restoreTo begins a restore and returns when the file is there.
-func (b *box) restoreTo(file string) (*exec.Cmd, *strings.Builder) {
-	b.t.Helper()
-	cmd, stderr := exec.Command(binary, "--dir", b.store, "restore", b.name), &strings.Builder{}
-	cmd.Stderr = stderr
-	if err := cmd.Start(); err != nil {
-		b.t.Fatal(err)
+func newPrecious(t *testing.T, args ...string) *precious {
+	t.Helper()
+	p := &precious{volume: t.TempDir()}
+	if err := os.WriteFile(filepath.Join(p.volume, "file"), []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	awaitFile(b.t, file)
-	return cmd, stderr
+	p.box = start(t, append(args, "-v", p.volume+":/data", baseImage, "sh", "-c", "mkdir -p /own/dir; echo precious >/own/dir/file; "+counting)...)
+	p.at = p.await(8)
+	p.checkpoint("--leave-running=false")
+	p.at, p.id, p.files = p.count(), p.inspect().ID, p.contents()
+	return p
 }
 
-// A restore is killed when its images are staged, or when CRIU has begun.
-// Docker goes on with it. The container holds a file lock, for which
-// /etc/criu/runc.conf is changed.
-func TestKillOfARestore(t *testing.T) {
-	b := start(t, baseImage, "/workload", "lock", "/tmp/lock")
-	at := b.await(8)
-	b.checkpoint()
-	id := b.inspect().ID
-	staged := filepath.Join(docker(t, "info", "-f", "{{.DockerRootDir}}"), "containers", id, "checkpoints", "checkpointctl-*")
-	for name, moment := range map[string]string{
-		"staged": filepath.Join(staged, "core-1.img"),
-		"criu":   restoreLog("/run/docker", id),
-	} {
-		b.kill()
-		cmd, _ := b.restoreTo(moment)
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		// Docker answers when the start is over.
-		state := b.state()
-		if found, _ := filepath.Glob(staged); found == nil {
-			t.Errorf("%s: nothing was left to repair", name)
+// contents sums up all files of the stopped container and of its volume.
+func (p *precious) contents() string {
+	p.t.Helper()
+	sum := sha256.New()
+	p.daemon(func(ctx context.Context, c *client.Client) error {
+		r, err := c.ContainerExport(ctx, p.name)
+		if err != nil {
+			return err
 		}
-		if r := b.must(0, "repair"); !strings.Contains(r.stdout, "images staged for Docker") {
-			t.Errorf("%s: repair: %s", name, r.stdout)
-		}
-		if found, _ := filepath.Glob(staged); found != nil {
-			t.Errorf("%s: %v is left over", name, found)
-		}
-		if _, err := os.Stat(runcConf); err == nil {
-			t.Errorf("%s: %s is left over", name, runcConf)
-		}
-		if state != "running" {
-			b.restore()
-		}
-		b.goesOn(at)
-		b.clean()
+		defer r.Close()
+		_, err = io.Copy(sum, r)
+		return err
+	})
+	data, err := os.ReadFile(filepath.Join(p.volume, "file"))
+	if err != nil {
+		p.t.Errorf("the volume: %v", err)
 	}
-	b.checkpoint()
+	sum.Write(data)
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// dockerd is killed in a restore, and started again. What becomes of the
-// container is then known, and it can be had back.
-func TestKillOfDockerdInARestore(t *testing.T) {
-	d := ownDockerd(t)
-	b := start(t, "--network", "none", baseImage, "/workload", "lock", "/tmp/lock")
-	at := b.await(8)
-	b.checkpoint()
-	id := b.inspect().ID
-	staged := filepath.Join(d.dir, "data", "containers", id, "checkpoints", "checkpointctl-*")
-	for name, moment := range map[string]string{
-		"staged": filepath.Join(staged, "core-1.img"),
-		"criu":   restoreLog(d.exec, id),
-	} {
-		b.kill()
-		cmd, stderr := b.restoreTo(moment)
-		d.kill()
-		_ = cmd.Wait()
-		if code := cmd.ProcessState.ExitCode(); code != 23 || !strings.Contains(stderr.String(), "may be running") {
-			t.Errorf("%s: exit %d: %s", name, code, stderr.String())
-		}
-		if found, _ := filepath.Glob(staged); found != nil {
-			t.Errorf("%s: %v is left over", name, found)
-		}
-		if _, err := os.Stat(runcConf); err == nil {
-			t.Errorf("%s: %s is left over", name, runcConf)
-		}
-		d.start()
-		// A runc that died with Docker leaves what no start gets past.
-		if stale, _ := filepath.Glob(filepath.Join(d.exec, "runtime-runc/moby", id, "criu-root")); stale != nil {
-			if r := b.must(0, "repair"); !strings.Contains(r.stdout, "runc's directory") {
-				t.Errorf("%s: repair: %s", name, r.stdout)
-			}
-		}
-		if state := b.state(); state != "running" {
-			b.restore()
-		}
-		b.goesOn(at)
-		b.clean()
+// held is a restore that stands still.
+type held struct {
+	p       *precious
+	cmd     *exec.Cmd
+	stderr  strings.Builder
+	gate    string
+	ended   chan struct{}
+	control runtime.Control
+}
+
+// restoreHeld begins a restore and returns when the stand-in for runc is asked
+// for the command, which it does not do until open: at start the tasks wait in
+// CRIU, and Docker has connected the network.
+func (p *precious) restoreHeld(command string) *held {
+	p.t.Helper()
+	dir := p.t.TempDir()
+	h := &held{p: p, gate: filepath.Join(dir, "gate"), ended: make(chan struct{}), control: runtime.ControlOf(p.id)}
+	reached := filepath.Join(dir, "reached")
+	if err := os.WriteFile(h.gate, nil, 0o600); err != nil {
+		p.t.Fatal(err)
 	}
-	b.checkpoint()
-}
-
-// runc's CRIU is killed in a restore: the container is stopped, as before.
-func TestKillOfTheRestoringCRIU(t *testing.T) {
-	b := dirty(t, "64", "1")
-	b.checkpoint("--leave-running=false")
-	id := b.inspect().ID
-	for range 10 {
-		cmd, stderr := b.restoreTo(restoreLog("/run/docker", id))
-		if pid := restoring(id); pid != 0 {
-			kill(pid)
-		}
-		_ = cmd.Wait()
-		if cmd.ProcessState.ExitCode() == 0 { // too late
-			b.kill()
-			continue
-		}
-		if code := cmd.ProcessState.ExitCode(); code != 23 || !strings.Contains(stderr.String(), "the container is stopped") {
-			t.Errorf("exit %d: %s", code, stderr.String())
-		}
-		if state := b.state(); state != "exited" {
-			t.Errorf("is %s", state)
-		}
-		b.restore()
-		b.memoryIsRight()
-		b.clean()
-		return
+	real := filepath.Join(dir, "runc") // on the PATH, so that it goes on from there
+	if err := os.Symlink(filepath.Join(filepath.Dir(binary), "../libexec/checkpointctl/checkpointctl-runtime"), real); err != nil {
+		p.t.Fatal(err)
 	}
-	t.Error("CRIU was never caught")
+	script := fmt.Sprintf("#!/bin/sh\nPATH=$PATH:%s:/usr/sbin:/usr/bin\ncase \" $* \" in *' %s '*) echo >%s; while [ -e %s ]; do sleep 0.01; done ;; esac\nexec %s \"$@\"\n",
+		dir, command, reached, h.gate, real)
+	standIn := filepath.Join(dir, "checkpointctl-runtime")
+	if err := os.WriteFile(standIn, []byte(script), 0o755); err != nil {
+		p.t.Fatal(err)
+	}
+	h.cmd = exec.Command(binary, "--dir", p.store, "restore", p.name)
+	h.cmd.Env = append(os.Environ(), "CHECKPOINTCTL_RESTORE_RUNTIME="+standIn)
+	h.cmd.Stderr = &h.stderr
+	if err := h.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	go func() {
+		_ = h.cmd.Wait()
+		close(h.ended)
+	}()
+	p.t.Cleanup(func() {
+		h.open()
+		_ = h.cmd.Process.Kill()
+		<-h.ended
+	})
+	if !until(20*time.Second, func() bool { return exists(reached) }) {
+		p.t.Fatalf("the restore does not come to %s: %s", command, h.stderr.String())
+	}
+	return h
 }
 
-// restoring is the pid of the CRIU that runc runs for the container, or 0.
-func restoring(id string) int {
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range lines {
-		if line, _ := os.ReadFile(file); !strings.Contains(string(line), id) || !strings.Contains(string(line), "restore") {
-			continue
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// open lets the restore go on.
+func (h *held) open() { _ = os.Remove(h.gate) }
+
+// end waits for checkpointctl, and gives up where Docker would hang.
+func (h *held) end() int {
+	h.p.t.Helper()
+	select {
+	case <-h.ended:
+	case <-time.After(time.Duration(40*slow) * time.Second):
+		h.p.t.Fatalf("the restore does not end: %s", h.stderr.String())
+	}
+	return h.cmd.ProcessState.ExitCode()
+}
+
+// tasks are the processes of the restore.
+func (h *held) tasks() runtime.Tasks {
+	h.p.t.Helper()
+	tasks, err := h.control.Noted()
+	if err != nil {
+		h.p.t.Fatal(err)
+	}
+	return tasks
+}
+
+// agent is the process that holds the restore's lock.
+func (h *held) agent() int {
+	h.p.t.Helper()
+	return withArgument("restore-agent", h.p.id)
+}
+
+// shim is the container's.
+func (h *held) shim() int {
+	h.p.t.Helper()
+	return withArgument("containerd-shim", h.p.id)
+}
+
+// withArgument finds a process by words of its command line.
+func withArgument(words ...string) int {
+	procs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, proc := range procs {
+		line, _ := os.ReadFile(filepath.Join(proc, "cmdline"))
+		found := true
+		for _, word := range words {
+			found = found && strings.Contains(string(line), word)
 		}
-		var runc int
-		_, _ = fmt.Sscanf(file, "/proc/%d/cmdline", &runc)
-		if pid := child(runc, "swrk"); pid != 0 {
+		if pid := pidOf(proc); found && pid != os.Getpid() {
 			return pid
 		}
 	}
 	return 0
+}
+
+// recovers is what holds whatever was killed: Docker answers, nothing is left
+// behind after a repair, no file has changed, and the container comes back.
+func (p *precious) recovers() {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(20*slow)*time.Second)
+	defer cancel()
+	p.daemon(func(_ context.Context, c *client.Client) error {
+		_, err := c.ContainerInspect(ctx, p.name)
+		return err
+	})
+	if p.state() == "running" {
+		p.goesOn(p.at)
+		p.kill()
+	}
+	if !until(10*time.Second, func() bool { return p.state() == "exited" || p.state() == "created" }) {
+		p.t.Fatalf("it is %s", p.state())
+	}
+	p.must(0, "repair")
+	for _, path := range []string{"/usr/local/sbin/runc", runtime.ControlOf(p.id).Dir} {
+		if exists(path) {
+			p.t.Errorf("%s is left over", path)
+		}
+	}
+	if mounts, _ := os.ReadFile("/proc/self/mountinfo"); strings.Contains(string(mounts), "criu-root") {
+		p.t.Errorf("a mount is left over: %s", mounts)
+	}
+	if now := p.contents(); now != p.files {
+		p.t.Error("files have changed")
+	}
+	p.restore()
+	p.goesOn(p.at)
+	p.kill()
+	docker(p.t, "start", p.name) // afresh
+	docker(p.t, "kill", p.name)
+}
+
+// Something is killed while the restored tasks wait for the network.
+func TestKillInARestore(t *testing.T) {
+	for name, victim := range map[string]func(*held) int{
+		"checkpointctl": func(h *held) int { return h.cmd.Process.Pid },
+		"stand-in":      func(h *held) int { return withArgument(filepath.Dir(h.gate)+"/checkpointctl-runtime", "start") },
+		"agent":         (*held).agent,
+		"runc":          func(h *held) int { return h.tasks().Runc.PID },
+		"CRIU":          func(h *held) int { return h.tasks().CRIU.PID },
+		"init":          func(h *held) int { return h.tasks().Init.PID },
+		"shim":          (*held).shim,
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPrecious(t)
+			h := p.restoreHeld("start")
+			pid := victim(h)
+			if pid < 2 {
+				t.Fatal("not found")
+			}
+			kill(pid)
+			time.Sleep(100 * time.Millisecond) // for what notices by itself
+			h.open()
+			code := h.end()
+			if name != "checkpointctl" && code != 23 {
+				t.Errorf("exit %d: %s", code, h.stderr.String())
+			}
+			p.recovers()
+		})
+	}
+}
+
+// Docker is asked to end the container while its restored tasks wait.
+func TestDockerEndsAContainerInARestore(t *testing.T) {
+	for name, end := range map[string]func(context.Context, *client.Client, string) error{
+		"kill": func(ctx context.Context, c *client.Client, name string) error {
+			return c.ContainerKill(ctx, name, "KILL")
+		},
+		"stop": func(ctx context.Context, c *client.Client, name string) error {
+			now := 0
+			return c.ContainerStop(ctx, name, container.StopOptions{Timeout: &now})
+		},
+		"remove": func(ctx context.Context, c *client.Client, name string) error {
+			return c.ContainerRemove(ctx, name, container.RemoveOptions{Force: true})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newPrecious(t)
+			h := p.restoreHeld("start")
+			asked := make(chan error, 1)
+			p.daemon(func(context.Context, *client.Client) error { return nil })
+			go func() {
+				c, err := client.NewClientWithOpts(client.FromEnv, client.WithAPIVersionNegotiation())
+				if err == nil {
+					err = end(context.Background(), c, p.name)
+				}
+				asked <- err
+			}()
+			time.Sleep(300 * time.Millisecond) // Docker lets it wait for the start
+			h.open()
+			h.end()
+			select {
+			case err := <-asked:
+				t.Logf("docker %s: %v", name, err)
+			case <-time.After(time.Duration(40*slow) * time.Second):
+				t.Fatal("Docker hangs")
+			}
+			if name == "remove" {
+				if data, err := os.ReadFile(filepath.Join(p.volume, "file")); err != nil || string(data) != "precious" {
+					t.Errorf("the volume: %q, %v", data, err)
+				}
+				p.must(0, "repair")
+				return
+			}
+			p.recovers()
+		})
+	}
+}
+
+// A host port that is taken ends a start after the tasks have been restored.
+func TestTakenPortInARestore(t *testing.T) {
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := l.Addr().(*net.TCPAddr).Port
+	_ = l.Close()
+	p := newPrecious(t, "-p", fmt.Sprintf("%d:80", port))
+	if l, err = net.Listen("tcp", fmt.Sprintf("0.0.0.0:%d", port)); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	r := p.must(23, "restore", p.name)
+	if !strings.Contains(r.stderr, "already") || !strings.Contains(r.stderr, "the container is stopped") {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+	_ = l.Close()
+	p.recovers()
+}
+
+// dockerd and containerd are killed while the restored tasks wait, and started
+// again.
+func TestKillOfDockerdInARestore(t *testing.T) {
+	d := ownDockerd(t)
+	for _, victim := range []string{"dockerd", "containerd"} {
+		t.Run(victim, func(t *testing.T) {
+			p := newPrecious(t, "--network", "none")
+			h := p.restoreHeld("start")
+			if victim == "dockerd" {
+				d.kill()
+			} else {
+				kill(child(d.cmd.Process.Pid, "containerd"))
+			}
+			h.open()
+			code := h.end()
+			t.Logf("exit %d: %s", code, h.stderr.String())
+			if victim == "dockerd" {
+				d.start()
+			}
+			p.must(0, "repair")
+			p.recovers()
+		})
+	}
 }
