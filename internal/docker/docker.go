@@ -97,6 +97,29 @@ type Daemon struct {
 	Rootless, UsernsRemap                                         bool
 }
 
+// WithRuntime returns the names of the containers, running or not, that were
+// created with a runtime.
+func (c *Client) WithRuntime(ctx context.Context, runtime string) ([]string, error) {
+	list, err := c.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, l := range list {
+		r, err := c.inspect(ctx, l.ID)
+		if errors.Is(err, ErrNoSuchContainer) {
+			continue // removed meanwhile
+		}
+		if err != nil {
+			return nil, err
+		}
+		if r.HostConfig.Runtime == runtime {
+			names = append(names, l.Name)
+		}
+	}
+	return names, nil
+}
+
 // Socket is the path of the daemon's unix socket, empty if it has none.
 func (c *Client) Socket() string {
 	path, ok := strings.CutPrefix(c.api.DaemonHost(), "unix://")

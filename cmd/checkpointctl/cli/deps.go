@@ -124,8 +124,12 @@ func (d *deps) restorer(client *docker.Client) (*restore.Restorer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", criu.ErrNoCRIU, err)
 	}
-	standIn := cmp.Or(d.cfg.Restore.Runtime, filepath.Join(libexec(), "checkpointctl-runtime"))
-	return &restore.Restorer{Docker: client, Store: d.store(), Opener: opener, CRIU: path, StandIn: standIn}, nil
+	return &restore.Restorer{Docker: client, Store: d.store(), Opener: opener, CRIU: path, StandIn: d.standIn()}, nil
+}
+
+// standIn is the path of what runs in place of runc in a restore.
+func (d *deps) standIn() string {
+	return cmp.Or(d.cfg.Restore.Runtime, filepath.Join(libexec(), "checkpointctl-runtime"))
 }
 
 func (d *deps) policy() mounts.Policy {

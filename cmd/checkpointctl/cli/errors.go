@@ -94,7 +94,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitMounts, "unmount it, or add a rule under mounts.rules in the configuration"
 	case errors.Is(err, docker.ErrUnreachable):
 		return exitDocker, "is dockerd running, and are you root or in group docker?"
-	case errors.Is(err, docker.ErrNotSetUp):
+	case errors.Is(err, docker.ErrNotSetUp), errors.Is(err, runtime.ErrDaemonJSON):
 		return exitDocker, ""
 	case errors.Is(err, runtime.ErrUnfit):
 		return exitDocker, "checkpointctl check says what is possible; checkpointctl runtime install is another way"

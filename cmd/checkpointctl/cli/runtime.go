@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
+)
+
+func newRuntimeCmd(d *deps) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "runtime",
+		Short: "Register checkpointctl-runtime with Docker",
+		Long: `Register checkpointctl-runtime with Docker, or take it out again. It is not needed
+where checkpointctl check says that restores go by a link. Where no link can be
+made, because the directories before runc are read-only, containers that were
+created with --runtime ` + runtime.Name + ` can be restored.
+`,
+		Args: cobra.NoArgs,
+	}
+	cmd.AddCommand(newRuntimeInstallCmd(d), newRuntimeUninstallCmd(d))
+	return cmd
+}
+
+func newRuntimeInstallCmd(d *deps) *cobra.Command {
+	var asDefault bool
+	cmd := &cobra.Command{
+		Use:   "install",
+		Short: "Add checkpointctl-runtime to Docker's runtimes",
+		Long: `Add checkpointctl-runtime to the runtimes in Docker's daemon.json, keep the rest of
+that file, and let Docker read it again, without a restart. Containers run on.
+` + exitHelp,
+		Example: "  checkpointctl runtime install --default\n  docker run -d --runtime " + runtime.Name + " nginx",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runRuntimeInstall(cmd.Context(), d, asDefault)
+		},
+	}
+	cmd.Flags().BoolVar(&asDefault, "default", false, "make it the runtime of new containers")
+	return cmd
+}
+
+func newRuntimeUninstallCmd(d *deps) *cobra.Command {
+	return &cobra.Command{
+		Use:   "uninstall",
+		Short: "Take checkpointctl-runtime out of Docker's runtimes",
+		Long: `Take checkpointctl-runtime out of Docker's daemon.json and let Docker read it again.
+It is refused while there are containers with this runtime, running or not: Docker
+could not start them any more.
+` + exitHelp,
+		Example: "  checkpointctl runtime uninstall",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runRuntimeUninstall(cmd.Context(), d)
+		},
+	}
+}
+
+func runRuntimeInstall(ctx context.Context, d *deps, asDefault bool) error {
+	client, dockerd, err := d.dockerd()
+	if err != nil {
+		return err
+	}
+	if err := dockerd.Register(d.standIn(), asDefault); err != nil {
+		return err
+	}
+	if err := reload(ctx, client, dockerd, true); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(d.errOut, "%s has runtime %s now\n", dockerd.File, runtime.Name)
+	return err
+}
+
+func runRuntimeUninstall(ctx context.Context, d *deps) error {
+	client, dockerd, err := d.dockerd()
+	if err != nil {
+		return err
+	}
+	names, err := client.WithRuntime(ctx, runtime.Name)
+	if err != nil {
+		return err
+	}
+	if len(names) > 0 {
+		return &docker.StateError{Name: strings.Join(names, ", "), Is: "has runtime " + runtime.Name + ", without which Docker cannot start it", Hint: "remove it, or create it again with another runtime"}
+	}
+	if err := dockerd.Unregister(); err != nil {
+		return err
+	}
+	if err := reload(ctx, client, dockerd, false); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(d.errOut, "%s has no runtime %s any more\n", dockerd.File, runtime.Name)
+	return err
+}
+
+// dockerd finds the daemon whose configuration is to be changed.
+func (d *deps) dockerd() (*docker.Client, runtime.Dockerd, error) {
+	if err := d.requireRoot(); err != nil {
+		return nil, runtime.Dockerd{}, err
+	}
+	client, err := d.docker()
+	if err != nil {
+		return nil, runtime.Dockerd{}, err
+	}
+	dockerd, err := runtime.FindDockerd(client.Socket())
+	return client, dockerd, err
+}
+
+// reload waits until Docker knows the runtime, or does not know it any more.
+func reload(ctx context.Context, client *docker.Client, dockerd runtime.Dockerd, want bool) error {
+	if err := dockerd.Reload(); err != nil {
+		return err
+	}
+	for range 100 {
+		info, err := client.Daemon(ctx)
+		if err != nil {
+			return err
+		}
+		if _, known := info.Runtimes[runtime.Name]; known == want {
+			return nil
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return fmt.Errorf("%w: dockerd (pid %d) does not take %s up; its log says why", runtime.ErrDaemonJSON, dockerd.PID, dockerd.File)
+}

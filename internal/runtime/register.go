@@ -1,0 +1,107 @@
+package runtime
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/natefinch/atomic"
+	"github.com/tidwall/gjson"
+	"github.com/tidwall/sjson"
+	"golang.org/x/sys/unix"
+)
+
+// Name is what the stand-in is called as a runtime of Docker.
+const Name = "checkpointctl"
+
+const (
+	daemonJSON     = "/etc/docker/daemon.json"
+	defaultRuntime = "default-runtime"
+	runtimeKey     = "runtimes." + Name
+)
+
+// ErrDaemonJSON is a configuration of dockerd that cannot be changed.
+var ErrDaemonJSON = errors.New("docker's configuration cannot be changed")
+
+// Dockerd is a daemon whose configuration is a file.
+type Dockerd struct {
+	PID  int
+	File string // of its configuration; it may not exist
+}
+
+// FindDockerd returns the daemon that listens on a unix socket.
+func FindDockerd(socket string) (Dockerd, error) {
+	pid, err := findDockerd(socket)
+	if err != nil {
+		return Dockerd{}, err
+	}
+	d := Dockerd{PID: pid, File: value(arguments(pid), "--config-file")}
+	if d.File == "" {
+		d.File = daemonJSON
+	}
+	if nsLink(pid, "mnt") != nsLink(os.Getpid(), "mnt") {
+		d.File = filepath.Join(fmt.Sprintf("/proc/%d/root", pid), d.File)
+	}
+	return d, nil
+}
+
+// Register adds the stand-in to the daemon's runtimes, and with asDefault makes
+// it the one of new containers. The rest of the file stays to the letter. It
+// takes effect at Reload.
+func (d Dockerd) Register(standIn string, asDefault bool) error {
+	return d.edit(func(text []byte) ([]byte, error) {
+		text, err := sjson.SetBytes(text, runtimeKey+".path", standIn)
+		if err == nil && asDefault {
+			text, err = sjson.SetBytes(text, defaultRuntime, Name)
+		}
+		return text, err
+	})
+}
+
+// Unregister takes back what Register did.
+func (d Dockerd) Unregister() error {
+	return d.edit(func(text []byte) ([]byte, error) {
+		text, err := sjson.DeleteBytes(text, runtimeKey)
+		if err == nil && gjson.GetBytes(text, defaultRuntime).Str == Name {
+			text, err = sjson.DeleteBytes(text, defaultRuntime)
+		}
+		if err == nil && len(gjson.GetBytes(text, "runtimes").Map()) == 0 {
+			text, err = sjson.DeleteBytes(text, "runtimes")
+		}
+		return text, err
+	})
+}
+
+// Reload lets the daemon read its file again. Containers run on.
+func (d Dockerd) Reload() error { return unix.Kill(d.PID, unix.SIGHUP) }
+
+// edit replaces the file by what change makes of it.
+func (d Dockerd) edit(change func([]byte) ([]byte, error)) error {
+	text, err := os.ReadFile(d.File)
+	absent := errors.Is(err, os.ErrNotExist)
+	if err != nil && !absent {
+		return err
+	}
+	if len(bytes.TrimSpace(text)) == 0 {
+		text = []byte("{}\n")
+	}
+	// An administrator's comment or half a line is not ours to lose.
+	if !gjson.ValidBytes(text) || !gjson.ParseBytes(text).IsObject() {
+		return fmt.Errorf("%w: %s is not a JSON object", ErrDaemonJSON, d.File)
+	}
+	changed, err := change(text)
+	if err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrDaemonJSON, d.File, err)
+	}
+	if bytes.Equal(changed, text) {
+		return nil
+	}
+	if absent {
+		if err := os.MkdirAll(filepath.Dir(d.File), 0o755); err != nil { //nolint:gosec // as packages make it
+			return err
+		}
+	}
+	return atomic.WriteFile(d.File, bytes.NewReader(changed))
+}
