@@ -33,6 +33,9 @@ type Pending struct {
 // there until Close. ErrBusy if another run restores the container.
 func Prepare(id string, req Request, link, standIn string) (*Pending, error) {
 	p := &Pending{Control: ControlOf(id), link: link}
+	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
+		return nil, err
+	}
 	if err := p.take(); err != nil {
 		return nil, err
 	}
@@ -50,11 +53,8 @@ func Prepare(id string, req Request, link, standIn string) (*Pending, error) {
 	return p, nil
 }
 
-// take makes the directory and locks it.
+// take locks the directory. os.ErrNotExist if there is none.
 func (p *Pending) take() error {
-	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
-		return err
-	}
 	f, err := os.OpenFile(p.Path(ownerFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
