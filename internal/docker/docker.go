@@ -136,7 +136,8 @@ func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
 		CgroupVersion: i.CgroupVersion, DefaultRuntime: i.DefaultRuntime, Runtimes: map[string]string{},
 	}
 	for name, r := range i.Runtimes {
-		d.Runtimes[name] = cmp.Or(r.Path, r.Type)
+		binary, _ := r.Options["BinaryName"].(string)
+		d.Runtimes[name] = cmp.Or(r.Path, binary, r.Type)
 	}
 	for _, option := range i.SecurityOptions {
 		d.Rootless = d.Rootless || strings.HasPrefix(option, "name=rootless")

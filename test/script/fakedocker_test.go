@@ -73,6 +73,7 @@ func startDaemon(root string) (*daemon, error) {
 	d.runtimes = map[string]system.RuntimeWithStatus{
 		"runc": {Runtime: system.Runtime{Path: d.standIn()}},
 		"crun": {Runtime: system.Runtime{Path: "/usr/bin/crun"}},
+		"shim": {Runtime: system.Runtime{Type: "io.containerd.runc.v2", Options: map[string]any{"BinaryName": "/opt/bin/crun"}}},
 		"kata": {Runtime: system.Runtime{Type: "io.containerd.kata.v2"}},
 	}
 	if err := errors.Join(os.MkdirAll(root, 0o700), os.WriteFile(d.standIn(), nil, 0o700)); err != nil {
