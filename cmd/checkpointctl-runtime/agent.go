@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
@@ -34,6 +36,7 @@ type agent struct {
 // runAgent is the agent's process: ID, and the command line of `runc create`.
 func runAgent(args []string) int {
 	a := &agent{control: runtime.ControlOf(args[0]), create: os.NewFile(3, "create")}
+	unix.CloseOnExec(int(a.create.Fd())) // runc, which would keep it open, outlives a killed agent
 	var line []string
 	if err := json.Unmarshal([]byte(args[1]), &line); err != nil {
 		return report(err)

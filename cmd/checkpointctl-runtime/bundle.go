@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,8 +39,11 @@ func prepareBundle(bundle, id string, control runtime.Control, req runtime.Reque
 	if err := json.Unmarshal(data, &spec); err != nil {
 		return err
 	}
+	if spec == nil {
+		return fmt.Errorf("%s holds no object", file)
+	}
 	for key, into := range map[string]any{"hooks": &hooks, "annotations": &annotations} {
-		if spec[key] == nil {
+		if spec[key] == nil || string(spec[key]) == "null" {
 			continue
 		}
 		if err := json.Unmarshal(spec[key], into); err != nil {
@@ -55,7 +59,11 @@ func prepareBundle(bundle, id string, control runtime.Control, req runtime.Reque
 	// have connected the network after it.
 	hooks["prestart"] = append([]json.RawMessage{ask(runtime.Namespaces)}, hooks["prestart"]...)
 	hooks["createRuntime"] = append(hooks["createRuntime"], ask(runtime.Connect))
-	if annotations[criuConfig], err = writeConfig(annotations[criuConfig], control, req.CRIUConfig); err != nil {
+	given, ok := annotations[criuConfig]
+	if !ok {
+		given = runcConf
+	}
+	if annotations[criuConfig], err = writeConfig(given, control, req.CRIUConfig); err != nil {
 		return err
 	}
 	for key, from := range map[string]any{"hooks": hooks, "annotations": annotations} {
@@ -73,14 +81,14 @@ func prepareBundle(bundle, id string, control runtime.Control, req runtime.Reque
 }
 
 // writeConfig writes the lines behind those that the administrator has for this
-// container, or for all.
+// container, or for all. An empty annotation says that there is no such file.
 func writeConfig(given string, control runtime.Control, lines []string) (string, error) {
-	if given == "" {
-		given = runcConf
-	}
-	text, err := os.ReadFile(given)
-	if err != nil && !os.IsNotExist(err) {
-		return "", err
+	var text []byte
+	if given != "" {
+		var err error
+		if text, err = os.ReadFile(given); err != nil && !os.IsNotExist(err) {
+			return "", err
+		}
 	}
 	if len(text) > 0 && text[len(text)-1] != '\n' {
 		text = append(text, '\n')

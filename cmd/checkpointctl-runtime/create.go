@@ -16,8 +16,9 @@ import (
 // exists, with its cgroup and namespaces, and its pid is in the pid file. The
 // init's memory comes later, see start.
 func create(c call, control runtime.Control) int {
-	if control.Claim() != nil {
-		return report(handOn(c.args)) // another start has it
+	// A restore whose checkpointctl was killed is not what a later start means.
+	if !control.Owned() || control.Claim() != nil {
+		return report(handOn(c.args)) // or another start has it
 	}
 	said, err := startAgent(c, control)
 	if err != nil {

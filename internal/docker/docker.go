@@ -23,6 +23,7 @@ var (
 	ErrUnreachable     = errors.New("docker is not reachable")
 	ErrNoSuchContainer = errors.New("no such container")
 	ErrNotSetUp        = errors.New("docker is not set up for checkpoints")
+	ErrRunning         = errors.New("the container runs already")
 )
 
 // StateError is a container in a state in which the wanted is impossible.
@@ -57,17 +58,23 @@ func New(host string, timeout time.Duration) (*Client, error) {
 	return &Client{api: api, timeout: timeout}, nil
 }
 
-// limit ends an answer that grows beyond all measure: the SDK reads it whole.
+// limit ends an answer that grows beyond all measure, which the SDK reads whole,
+// and makes an error of one that says that nothing was done, which the SDK does
+// not tell from success.
 type limit struct{ http.RoundTripper }
 
 const maxAnswer = 64 << 20
 
 func (l limit) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := l.RoundTripper.RoundTrip(r)
-	if err == nil {
-		resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	if err != nil {
+		return nil, err
 	}
-	return resp, err
+	if resp.StatusCode == http.StatusNotModified {
+		return nil, errors.Join(ErrRunning, resp.Body.Close())
+	}
+	resp.Body = http.MaxBytesReader(nil, resp.Body, maxAnswer)
+	return resp, nil
 }
 
 func (c *Client) inspect(ctx context.Context, ref string) (container.InspectResponse, error) {
@@ -129,10 +136,14 @@ func (c *Client) Socket() string {
 	return path
 }
 
-// Start starts a stopped container, and does nothing with one that runs. It
-// returns when Docker has answered, which has no time limit.
+// Start starts a stopped container; ErrRunning if it runs. It returns when Docker
+// has answered, which has no time limit.
 func (c *Client) Start(ctx context.Context, id string) error {
-	return translate(id, c.api.ContainerStart(ctx, id, container.StartOptions{}))
+	err := c.api.ContainerStart(ctx, id, container.StartOptions{})
+	if errors.Is(err, ErrRunning) {
+		return fmt.Errorf("container %s: %w", id, ErrRunning)
+	}
+	return translate(id, err)
 }
 
 // Daemon asks the daemon. ErrUnreachable is the error to expect.
@@ -148,7 +159,8 @@ func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
 		CgroupVersion: i.CgroupVersion, DefaultRuntime: i.DefaultRuntime, Runtimes: map[string]string{},
 	}
 	for name, r := range i.Runtimes {
-		d.Runtimes[name] = cmp.Or(r.Path, r.Type)
+		binary, _ := r.Options["BinaryName"].(string)
+		d.Runtimes[name] = cmp.Or(r.Path, binary, r.Type)
 	}
 	for _, option := range i.SecurityOptions {
 		d.Rootless = d.Rootless || strings.HasPrefix(option, "name=rootless")

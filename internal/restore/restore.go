@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
@@ -108,12 +107,10 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	if err != nil {
 		return err
 	}
-	began := time.Now()
-	// Verifying took its time, and Docker says nothing of a start that found the
-	// container running.
+	// Verifying took its time.
 	err = r.stopped(ctx, c)
 	if err == nil {
-		err = r.ask(ctx, c, pending, began)
+		err = r.ask(ctx, c, pending)
 	}
 	if log := pending.Log(); log != nil {
 		_ = from.keepLog(log)
@@ -130,7 +127,7 @@ func (r *Restorer) stopped(ctx context.Context, c docker.Container) error {
 }
 
 // ask lets Docker start the container and finds out what came of it.
-func (r *Restorer) ask(ctx context.Context, c docker.Container, pending *runtime.Pending, began time.Time) error {
+func (r *Restorer) ask(ctx context.Context, c docker.Container, pending *runtime.Pending) error {
 	// An interrupt must not leave Docker half way: it would go on without us.
 	if r.Waiting != nil {
 		defer context.AfterFunc(ctx, r.Waiting)()
@@ -138,18 +135,21 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, pending *runtime
 	ctx = context.WithoutCancel(ctx)
 	startErr := r.Docker.Start(ctx, c.ID)
 	result, resultErr := pending.Result()
-	if resultErr == nil && result.Error != "" {
+	switch {
+	case resultErr == nil && result.Error != "":
 		startErr = errors.New(result.Error)
+	case resultErr == nil && errors.Is(startErr, docker.ErrRunning):
+		startErr = nil // somebody else's start has done it
 	}
 	now, err := r.Docker.Inspect(ctx, c.ID)
 	failed := func(err error) error { return &Error{Err: err, State: describe(now, err), Log: pending.Log()} }
 	switch {
 	case err != nil:
 		return &Error{Err: errors.Join(startErr, err), State: "the container's state is unknown", Log: pending.Log()}
+	case errors.Is(startErr, docker.ErrRunning):
+		return &docker.StateError{Name: c.Name, Is: "was started by somebody else meanwhile", Hint: "docker stop " + c.Name}
 	case startErr != nil:
 		return failed(startErr)
-	case resultErr != nil && now.State == "running" && now.StartedAt.Before(began):
-		return &docker.StateError{Name: c.Name, Is: "was started by somebody else meanwhile", Hint: "docker stop " + c.Name}
 	case resultErr != nil:
 		return failed(fmt.Errorf("Docker started it without asking %s: %w", r.StandIn, resultErr))
 	case !result.Init.Alive():

@@ -42,8 +42,8 @@ func FindAbandoned(id string) []Abandoned {
 func (a Abandoned) Recover() error {
 	p := &Pending{Control: Control{a.Dir}}
 	err := p.take()
-	if errors.Is(err, ErrBusy) {
-		return nil // begun again
+	if errors.Is(err, ErrBusy) || errors.Is(err, os.ErrNotExist) {
+		return nil // begun again, or removed
 	}
 	if err != nil {
 		return err

@@ -127,8 +127,13 @@ func (c Control) LockAgent() (*os.File, error) {
 }
 
 // AgentAlive says whether an agent is at work on the restore.
-func (c Control) AgentAlive() bool {
-	f, err := os.OpenFile(c.Path(agentFile), os.O_RDWR, 0)
+func (c Control) AgentAlive() bool { return c.locked(agentFile) }
+
+// Owned says whether a checkpointctl waits for the restore.
+func (c Control) Owned() bool { return c.locked(ownerFile) }
+
+func (c Control) locked(file string) bool {
+	f, err := os.OpenFile(c.Path(file), os.O_RDWR, 0)
 	if err != nil {
 		return false
 	}

@@ -13,7 +13,7 @@ const (
 	ownerFile = "owner.lock" // locked by the checkpointctl that restores
 	linkFile  = "link"       // names the link that the restore needs
 	workDir   = "work"
-	linksLock = "links.lock" // in ControlDir
+	linksLock = "links.lock" // beside the containers' directories
 )
 
 // RestoreLog is the name that runc gives to CRIU's log of a restore.
@@ -33,6 +33,9 @@ type Pending struct {
 // there until Close. ErrBusy if another run restores the container.
 func Prepare(id string, req Request, link, standIn string) (*Pending, error) {
 	p := &Pending{Control: ControlOf(id), link: link}
+	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
+		return nil, err
+	}
 	if err := p.take(); err != nil {
 		return nil, err
 	}
@@ -50,11 +53,8 @@ func Prepare(id string, req Request, link, standIn string) (*Pending, error) {
 	return p, nil
 }
 
-// take makes the directory and locks it.
+// take locks the directory. os.ErrNotExist if there is none.
 func (p *Pending) take() error {
-	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
-		return err
-	}
 	f, err := os.OpenFile(p.Path(ownerFile), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
@@ -91,7 +91,7 @@ func (p *Pending) clear() error {
 
 // putLink lets the stand-in be found. The name of the link is noted first.
 func (p *Pending) putLink(standIn string) error {
-	return withLinks(func() error {
+	return p.withLinks(func() error {
 		if err := os.WriteFile(p.Path(linkFile), []byte(p.link), 0o600); err != nil {
 			return err
 		}
@@ -113,9 +113,9 @@ func (p *Pending) Log() []byte {
 
 // Close removes the restore, and the link when no other restore needs it.
 func (p *Pending) Close() error {
-	err := withLinks(func() error {
+	err := p.withLinks(func() error {
 		err := os.RemoveAll(p.Dir)
-		if p.link == "" || needed(p.link) {
+		if p.link == "" || p.needed() {
 			return err
 		}
 		return errors.Join(err, removeLink(p.link))
@@ -124,8 +124,8 @@ func (p *Pending) Close() error {
 }
 
 // withLinks runs f while no other run changes links.
-func withLinks(f func() error) error {
-	lock, err := os.OpenFile(filepath.Join(ControlDir, linksLock), os.O_CREATE|os.O_RDWR, 0o600)
+func (p *Pending) withLinks(f func() error) error {
+	lock, err := os.OpenFile(filepath.Join(filepath.Dir(p.Dir), linksLock), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
@@ -137,10 +137,10 @@ func withLinks(f func() error) error {
 }
 
 // needed says whether any restore has noted the link.
-func needed(link string) bool {
-	notes, _ := filepath.Glob(filepath.Join(ControlDir, "*", linkFile))
+func (p *Pending) needed() bool {
+	notes, _ := filepath.Glob(filepath.Join(filepath.Dir(p.Dir), "*", linkFile))
 	for _, note := range notes {
-		if name, err := os.ReadFile(note); err == nil && string(name) == link {
+		if name, err := os.ReadFile(note); err == nil && string(name) == p.link {
 			return true
 		}
 	}

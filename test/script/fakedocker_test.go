@@ -3,7 +3,10 @@ package script
 import (
 	"bufio"
 	"bytes"
+	"cmp"
+	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -23,31 +26,37 @@ import (
 	"github.com/docker/docker/api/types/system"
 )
 
+const version = "26.1.5"
+
 // daemon is a fake dockerd on a socket of its own.
 type daemon struct {
 	host, root string
 	server     *http.Server
 	mu         sync.Mutex
-	version    string
-	off        bool          // experimental
+	made       int // containers, ever
+	runtimes   map[string]system.RuntimeWithStatus
+	security   []string
 	delay      time.Duration // before every answer
 	garbage    bool          // answers that are no JSON
 	huge       bool          // answers without end
 	failing    bool          // no container starts
 	noPause    string        // this one cannot be paused
 	gate       string        // a start makes the file and waits until it is gone
+	bypass     bool          // a start does not ask the stand-in
+	broken     bool          // CRIU cannot restore
+	intruder   string        // somebody else starts it: "early" when the info is asked, "late" with a start
 	containers map[string]*box
 }
 
 // box is a container of the fake daemon.
 type box struct {
-	id, name, image, digest         string
-	restart, pidMode, state, driver string
-	labels                          map[string]string
-	autoRemove                      bool
-	started                         time.Time
-	cmd                             *exec.Cmd
-	done                            chan struct{} // closed when the process has ended
+	id, name, image, digest, runtime string
+	restart, pidMode, state, driver  string
+	labels                           map[string]string
+	autoRemove                       bool
+	started                          time.Time
+	cmd                              *exec.Cmd
+	done                             chan struct{} // closed when the process has ended
 }
 
 func startDaemon(root string) (*daemon, error) {
@@ -60,11 +69,24 @@ func startDaemon(root string) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{host: "unix://" + socket, root: root, version: "26.1.5", containers: map[string]*box{}}
+	d := &daemon{host: "unix://" + socket, root: root, containers: map[string]*box{}}
+	d.runtimes = map[string]system.RuntimeWithStatus{
+		"runc": {Runtime: system.Runtime{Path: d.standIn()}},
+		"crun": {Runtime: system.Runtime{Path: "/usr/bin/crun"}},
+		"shim": {Runtime: system.Runtime{Type: "io.containerd.runc.v2", Options: map[string]any{"BinaryName": "/opt/bin/crun"}}},
+		"kata": {Runtime: system.Runtime{Type: "io.containerd.kata.v2"}},
+	}
+	if err := errors.Join(os.MkdirAll(root, 0o700), os.WriteFile(d.standIn(), nil, 0o700)); err != nil {
+		return nil, err
+	}
 	d.server = &http.Server{Handler: d.handler(), ReadHeaderTimeout: time.Minute}
 	go func() { _ = d.server.Serve(l) }()
 	return d, nil
 }
+
+// standIn is the path of the runtime that a start asks. It is never run: the
+// daemon does itself what it would.
+func (d *daemon) standIn() string { return filepath.Join(d.root, "stand-in") }
 
 func (d *daemon) stop() {
 	_ = d.server.Close()
@@ -81,10 +103,16 @@ func (d *daemon) set(pairs []string) error {
 		key, value, _ := strings.Cut(p, "=")
 		var err error
 		switch key {
-		case "version":
-			d.version = value
-		case "experimental":
-			d.off = value == "false"
+		case "runtime":
+			d.runtimes["runc"] = system.RuntimeWithStatus{Runtime: system.Runtime{Path: cmp.Or(value, d.standIn())}}
+		case "security":
+			d.security = strings.Fields(value)
+		case "bypass":
+			d.bypass = value == "true"
+		case "broken":
+			d.broken = value == "true"
+		case "intruder":
+			d.intruder = value
 		case "delay":
 			d.delay, err = time.ParseDuration(value)
 		case "garbage":
@@ -110,12 +138,15 @@ func (d *daemon) set(pairs []string) error {
 func (d *daemon) add(name string, pairs []string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	b := &box{id: fmt.Sprintf("%064x", len(d.containers)+0xabc000), name: name, image: "app:1", digest: "sha256:app", driver: "overlay2", labels: map[string]string{}}
+	d.made++
+	// All daemons share the directory of restores: an ID is of one script only.
+	id := fmt.Sprintf("%x", sha256.Sum256(fmt.Appendf(nil, "%s %d", d.host, d.made)))
+	b := &box{id: id, name: name, image: "app:1", digest: "sha256:app", runtime: "runc", driver: "overlay2", labels: map[string]string{}}
 	for _, p := range pairs {
 		key, value, _ := strings.Cut(p, "=")
 		switch key {
-		case "id":
-			b.id = value
+		case "runtime":
+			b.runtime = value
 		case "image":
 			b.image = value
 		case "digest":
@@ -209,13 +240,18 @@ func (d *daemon) handler() http.Handler {
 		_, _ = w.Write([]byte("OK"))
 	})
 	mux.HandleFunc("GET /{v}/info", func(w http.ResponseWriter, _ *http.Request) {
+		if d.intruder == "early" {
+			for name := range d.containers {
+				_ = d.start(name)
+			}
+		}
 		d.answer(w, system.Info{
-			ServerVersion: d.version, DockerRootDir: d.root, Driver: "overlay2",
-			CgroupVersion: "2", DefaultRuntime: "runc", ExperimentalBuild: !d.off,
+			ServerVersion: version, DockerRootDir: d.root, Driver: "overlay2",
+			CgroupVersion: "2", DefaultRuntime: "runc", Runtimes: d.runtimes, SecurityOptions: d.security,
 		})
 	})
 	mux.HandleFunc("GET /{v}/version", func(w http.ResponseWriter, _ *http.Request) {
-		d.answer(w, types.Version{Version: d.version, Components: []types.ComponentVersion{{Name: "runc", Version: "1.1.15"}}})
+		d.answer(w, types.Version{Version: version, Components: []types.ComponentVersion{{Name: "runc", Version: "1.1.15"}}})
 	})
 	mux.HandleFunc("GET /{v}/containers/json", func(w http.ResponseWriter, _ *http.Request) {
 		var list []container.Summary
@@ -232,7 +268,7 @@ func (d *daemon) handler() http.Handler {
 		}
 		d.answer(w, d.inspect(b))
 	})
-	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.restore)
+	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.postStart)
 	mux.HandleFunc("POST /{v}/containers/{ref}/pause", d.turn("", "paused"))
 	mux.HandleFunc("POST /{v}/containers/{ref}/unpause", d.turn("paused", ""))
 	return mux
@@ -288,7 +324,7 @@ func (d *daemon) inspect(b *box) container.InspectResponse {
 			ID: b.id, Name: "/" + b.name, Image: b.digest, State: state,
 			GraphDriver: graph,
 			HostConfig: &container.HostConfig{
-				Runtime: "runc", AutoRemove: b.autoRemove, PidMode: container.PidMode(b.pidMode),
+				Runtime: b.runtime, AutoRemove: b.autoRemove, PidMode: container.PidMode(b.pidMode),
 				RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(b.restart)},
 			},
 		},
@@ -297,33 +333,6 @@ func (d *daemon) inspect(b *box) container.InspectResponse {
 			"bridge": {IPAddress: "172.17.0.2", MacAddress: "02:42:ac:11:00:02"},
 		}},
 	}
-}
-
-// restore starts from a checkpoint if all that runc would read can be read.
-func (d *daemon) restore(w http.ResponseWriter, r *http.Request) {
-	b := d.find(r.PathValue("ref"))
-	if d.failing {
-		refuse(w, http.StatusInternalServerError, "bind-mount /proc/0/ns/net: no such file or directory")
-		return
-	}
-	if d.gate != "" {
-		_ = os.WriteFile(d.gate, nil, 0o600)
-		for _, err := os.Stat(d.gate); err == nil; _, err = os.Stat(d.gate) {
-			time.Sleep(time.Millisecond)
-		}
-	}
-	dir := filepath.Join(d.root, "containers", b.id, "checkpoints", r.URL.Query().Get("checkpoint"))
-	for _, name := range []string{"core-1.img", "pages-1.img", "descriptors.json"} {
-		if _, err := os.ReadFile(filepath.Join(dir, name)); err != nil {
-			refuse(w, http.StatusInternalServerError, err.Error())
-			return
-		}
-	}
-	if err := d.start(b.name); err != nil {
-		refuse(w, http.StatusInternalServerError, err.Error())
-		return
-	}
-	w.WriteHeader(http.StatusNoContent)
 }
 
 func (d *daemon) answer(w http.ResponseWriter, v any) {

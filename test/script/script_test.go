@@ -4,6 +4,7 @@
 package script
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,31 +19,55 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Geteuid() != 0 {
-		os.Exit(asRoot())
-	}
-	testscript.Main(m, map[string]func(){
+	commands := map[string]func(){
 		"checkpointctl": func() { os.Exit(cli.Main()) },
 		"criu":          func() { os.Exit(fakeCRIU(os.Args[1:])) },
 		"container":     func() { os.Exit(isolate(os.Args[1:])) },
-	})
+	}
+	switch {
+	case os.Args[0] == ownRun:
+		if err := mountRun(); err != nil {
+			fmt.Fprintln(os.Stderr, "a /run of the tests' own:", err)
+			os.Exit(1)
+		}
+	case commands[filepath.Base(os.Args[0])] == nil:
+		os.Exit(inNamespaces())
+	}
+	testscript.Main(m, commands)
 }
 
-// asRoot runs the tests as root of a user namespace: commands refuse to run
-// without root, and the containers need namespaces.
-func asRoot() int {
+// ownRun is what the test binary is called when it has namespaces of its own.
+const ownRun = "own-run"
+
+// inNamespaces runs the tests in a mount namespace of their own, and without
+// root as root of a user namespace: commands refuse to run without root, and the
+// containers need namespaces.
+func inNamespaces() int {
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Args[0] = ownRun
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Geteuid() != 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWNS | syscall.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}},
+		}
 	}
 	if err := cmd.Run(); err != nil {
-		fmt.Fprintln(os.Stderr, "running as root of a user namespace:", err)
+		fmt.Fprintln(os.Stderr, "running in namespaces of its own:", err)
 		return 1
 	}
 	return 0
+}
+
+// mountRun covers /run: restores leave files there that the host must not see,
+// nor the tests the host's.
+func mountRun() error {
+	return errors.Join(
+		syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""),
+		syscall.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"),
+	)
 }
 
 func TestScripts(t *testing.T) {
@@ -69,14 +94,15 @@ func setup(env *testscript.Env) error {
 	env.Defer(d.stop)
 	env.Values[daemonKey{}] = d
 	env.Setenv("DOCKER_HOST", d.host)
+	env.Setenv("CHECKPOINTCTL_RESTORE_RUNTIME", d.standIn())
 	env.Setenv("CHECKPOINTCTL_DIR", filepath.Join(env.WorkDir, "store"))
 	return nil
 }
 
 // dockerCmd changes what the fake daemon holds:
 //
-//	docker run NAME [KEY=VALUE...]    a container with a process
-//	docker create NAME [KEY=VALUE...] one that does not run
+//	docker run NAME [KEY=VALUE...]    a container with a process, and its ID in $NAME_id
+//	docker create NAME [KEY=VALUE...] one that does not run, likewise
 //	docker pause NAME
 //	docker kill NAME
 //	docker rm NAME
@@ -89,8 +115,9 @@ func dockerCmd(ts *testscript.TestScript, neg bool, args []string) {
 	var err error
 	switch args[0] {
 	case "run", "create":
-		err = d.add(args[1], args[2:])
-		if err == nil && args[0] == "run" {
+		ts.Check(d.add(args[1], args[2:]))
+		ts.Setenv(args[1]+"_id", d.containers[args[1]].id)
+		if args[0] == "run" {
 			err = d.start(args[1])
 		}
 	case "pause":

@@ -1,0 +1,199 @@
+package runtime
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// pending is a restore below a directory of the test's own.
+func pending(t *testing.T, root, name, link string) *Pending {
+	t.Helper()
+	p := &Pending{Control: Control{filepath.Join(root, name)}, link: link}
+	if err := errors.Join(os.MkdirAll(p.Dir, 0o700), p.take()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestClaimOnce(t *testing.T) {
+	c := Control{t.TempDir()}
+	if err := c.Claim(); !errors.Is(err, os.ErrNotExist) || c.Pending() || c.Claimed() {
+		t.Errorf("nothing pending: %v", err)
+	}
+	if err := c.Write(Request{ImageDir: "/images", HoldPackets: true}); err != nil || !c.Pending() || c.Claimed() {
+		t.Fatal(err)
+	}
+	if err := c.Claim(); err != nil || c.Pending() || !c.Claimed() {
+		t.Errorf("first: %v", err)
+	}
+	if err := c.Claim(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("second: %v", err)
+	}
+	if req, err := c.Request(); err != nil || req.ImageDir != "/images" || !req.HoldPackets {
+		t.Errorf("%+v, %v", req, err)
+	}
+	if done, err := c.Withdraw(); done || err != nil {
+		t.Errorf("withdrawn after the claim: %v", err)
+	}
+	c.Unclaim()
+	if c.Claimed() {
+		t.Error("still claimed")
+	}
+	if err := c.Write(Request{}); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := c.Withdraw(); !done || err != nil || c.Claim() == nil {
+		t.Errorf("claimed after it was withdrawn: %v", err)
+	}
+}
+
+func TestResult(t *testing.T) {
+	c := Control{t.TempDir()}
+	if _, err := c.Result(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("none yet: %v", err)
+	}
+	want := Result{Error: "criu failed", Init: Task{PID: 7, StartTime: 1 << 60}}
+	if err := c.SetResult(want); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.Result(); err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestOwned(t *testing.T) {
+	root := t.TempDir()
+	p := pending(t, root, "a", "")
+	other := &Pending{Control: p.Control}
+	if err := other.take(); !errors.Is(err, ErrBusy) || !p.Owned() {
+		t.Errorf("taken twice: %v", err)
+	}
+	if err := p.owner.Close(); err != nil || p.Owned() {
+		t.Errorf("owned after its end: %v", err)
+	}
+	agent, err := p.LockAgent()
+	if err != nil || !p.AgentAlive() {
+		t.Fatal(err)
+	}
+	if err := other.take(); !errors.Is(err, ErrBusy) {
+		t.Errorf("taken from a living agent: %v", err)
+	}
+	if err := agent.Close(); err != nil || p.AgentAlive() {
+		t.Errorf("alive after its end: %v", err)
+	}
+	if err := errors.Join(other.take(), other.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := other.take(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+func TestClear(t *testing.T) {
+	p := pending(t, t.TempDir(), "a", "")
+	if err := errors.Join(p.Write(Request{}), p.Claim(), os.MkdirAll(p.Path("work/x"), 0o700), p.clear()); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(p.Dir); err != nil || len(entries) != 1 || !p.Owned() {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+// The link stays as long as any restore needs it.
+func TestCloseKeepsNeededLink(t *testing.T) {
+	root, bin := t.TempDir(), t.TempDir()
+	standIn := program(t, filepath.Join(bin, "checkpointctl-runtime"))
+	here, elsewhere := filepath.Join(bin, "runc"), filepath.Join(bin, "other")
+	first, second, third := pending(t, root, "a", here), pending(t, root, "b", here), pending(t, root, "c", elsewhere)
+	for _, p := range []*Pending{first, second, third} {
+		if err := p.putLink(standIn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if to, err := os.Readlink(here); err != nil || to != standIn {
+		t.Fatalf("%q, %v", to, err)
+	}
+	if err := first.Close(); err != nil || exists(first.Dir) || !exists(here) {
+		t.Errorf("the first ends: %v", err)
+	}
+	if err := second.Close(); err != nil || exists(here) || !exists(elsewhere) {
+		t.Errorf("the second ends: %v", err)
+	}
+	if err := third.Close(); err != nil || exists(elsewhere) || !exists(standIn) {
+		t.Errorf("the third ends: %v", err)
+	}
+}
+
+func TestCloseRemovesNoProgram(t *testing.T) {
+	bin := t.TempDir()
+	runc := filepath.Join(bin, "runc")
+	p := pending(t, t.TempDir(), "a", runc)
+	if err := p.putLink("/nonexistent"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(runc); err != nil {
+		t.Fatal(err)
+	}
+	program(t, runc) // installed meanwhile
+	if err := p.Close(); err == nil || !exists(runc) || exists(p.Dir) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// Recover removes what a killed checkpointctl left, and its link.
+func TestRecover(t *testing.T) {
+	root, bin := t.TempDir(), t.TempDir()
+	runc := filepath.Join(bin, "runc")
+	p := pending(t, root, "a", runc)
+	if err := errors.Join(p.putLink("/nonexistent"), p.Write(Request{})); err != nil {
+		t.Fatal(err)
+	}
+	a := Abandoned{ID: "a", Dir: p.Dir}
+	if err := a.Recover(); err != nil || !exists(p.Dir) || !exists(runc) {
+		t.Errorf("in use: %v", err)
+	}
+	if err := errors.Join(p.owner.Close(), a.Recover()); err != nil || exists(p.Dir) || exists(runc) {
+		t.Errorf("killed: %v", err)
+	}
+	if err := a.Recover(); err != nil || exists(p.Dir) {
+		t.Errorf("gone: %v", err)
+	}
+}
+
+func TestStateless(t *testing.T) {
+	for name, test := range map[string]struct {
+		files []string
+		want  bool
+	}{
+		"empty":               {nil, true},
+		"root filesystem":     {[]string{criuRoot + "/"}, true},
+		"state":               {[]string{"state.json"}, false},
+		"root and state":      {[]string{criuRoot + "/", "state.json"}, false},
+		"runc has just begun": {[]string{"exec.fifo"}, false},
+	} {
+		dir := filepath.Join(t.TempDir(), "id")
+		err := os.Mkdir(dir, 0o700)
+		for _, f := range test.files {
+			if f[len(f)-1] == '/' {
+				err = errors.Join(err, os.Mkdir(filepath.Join(dir, f), 0o700))
+			} else {
+				err = errors.Join(err, os.WriteFile(filepath.Join(dir, f), nil, 0o600))
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := stateless(dir); got != test.want {
+			t.Errorf("%s: %v", name, got)
+		}
+		if os.Geteuid() != 0 {
+			continue // only root may unmount
+		}
+		// Nothing but empty directories is ever removed.
+		if err := RemoveStateless(dir); (err == nil) != test.want || exists(dir) == test.want {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
