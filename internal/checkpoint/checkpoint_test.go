@@ -12,6 +12,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 )
@@ -19,7 +20,7 @@ import (
 func running() docker.Container {
 	return docker.Container{
 		ID: strings.Repeat("c", 64), Name: "web", State: "running", PID: os.Getpid(), RootFS: "/merged", Driver: "overlay2",
-		ImageDigest: "sha256:1", Namespaces: []docker.Namespace{{Type: "pid", Inode: 1}, {Type: "net", Inode: 2}},
+		ImageDigest: "sha256:1", Namespaces: []linux.Namespace{{Type: "pid", Inode: 1}, {Type: "net", Inode: 2}},
 		Mounts: []mounts.Mount{{Path: "/", FSType: "overlay"}},
 	}
 }

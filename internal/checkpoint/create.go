@@ -167,7 +167,11 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 		ExternalNS: ns, EmptyNetNS: emptyNet, Parent: j.parentDir, Options: j.options,
 		// Its tasks would run at once, with their sockets in repair mode. heal
 		// thaws them last.
-		BeforeEnd: c.Freeze,
+		BeforeEnd: func() {
+			if f, err := c.Cgroups.Freezer(c.ID); err == nil {
+				_ = f.Freeze()
+			}
+		},
 	}
 	if req.Rounds != nil {
 		r.Rounds = &criu.Rounds{Policy: j.policy, Before: m.stillRuns(c), Done: req.Progress}

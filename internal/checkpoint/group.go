@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
@@ -99,7 +100,7 @@ func (m *Creator) gather(ctx context.Context, req GroupRequest) (*group, []error
 		g.members = append(g.members, member)
 		g.info.Members = append(g.info.Members, r.Container.Name)
 		if _, errs[i] = m.refuse(ctx, r); errs[i] == nil {
-			member.cgroup, errs[i] = r.Container.FreezerCgroup()
+			member.cgroup, errs[i] = r.Container.FreezerDir()
 		}
 		if !r.Options.LeaveRunning {
 			slots = n // see commit
@@ -180,7 +181,7 @@ func (g *group) freezeAll(ctx context.Context) error {
 			return fmt.Errorf("container %s: %w", m.req.Container.Name, err)
 		}
 		m.frozen = time.Now()
-		m.connected = m.req.Container.HasConnections()
+		m.connected = linux.Connected(m.req.Container.PID)
 		return nil
 	})
 	first, last := g.members[0].frozen, g.members[0].frozen

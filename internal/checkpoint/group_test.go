@@ -12,6 +12,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
@@ -106,9 +107,9 @@ func (y *yard) Dump(ctx context.Context, r criu.Request) (criu.Result, error) {
 func inYard(id string) docker.Container {
 	c := running()
 	c.ID, c.Name, c.RootFS = id, id, id
-	c.CgroupMode, c.Cgroups = "v2", []docker.Cgroup{{Path: "/"}}
+	c.Cgroups = linux.Cgroups{Mode: "v2", List: []linux.Cgroup{{Path: "/"}}}
 	if _, err := os.Stat("/sys/fs/cgroup/freezer"); err == nil {
-		c.CgroupMode, c.Cgroups = "v1", []docker.Cgroup{{Controllers: "freezer", Path: "/"}}
+		c.Cgroups = linux.Cgroups{Mode: "v1", List: []linux.Cgroup{{Controllers: "freezer", Path: "/"}}}
 	}
 	return c
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 // spec is the part of an OCI config.json that is read here.
@@ -55,18 +57,26 @@ func findBundle(id string, pid int) (string, spec) {
 	return "", spec{}
 }
 
-// shimDir is the working directory of the container's parent, containerd's
-// shim, which runs in the bundle: true whatever exec-root the daemon has.
-func shimDir(pid int) string {
-	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
-	if err != nil {
-		return ""
+// otherContainers are the init processes of those whose bundles lie beside
+// this one's.
+func otherContainers(bundle string) []linux.Process {
+	if bundle == "" {
+		return nil
 	}
-	for line := range strings.Lines(string(data)) {
-		if ppid, ok := strings.CutPrefix(line, "PPid:"); ok {
-			dir, _ := os.Readlink(filepath.Join("/proc", strings.TrimSpace(ppid), "cwd"))
-			return dir
+	var list []linux.Process
+	entries, _ := os.ReadDir(filepath.Dir(bundle))
+	for _, e := range entries {
+		if e.Name() == filepath.Base(bundle) {
+			continue
+		}
+		text, _ := os.ReadFile(filepath.Join(filepath.Dir(bundle), e.Name(), "init.pid"))
+		if pid, err := strconv.Atoi(strings.TrimSpace(string(text))); err == nil {
+			list = append(list, linux.Process{Name: "container:" + e.Name(), PID: pid})
 		}
 	}
-	return ""
+	return list
 }
+
+// shimDir is the working directory of the container's parent, containerd's
+// shim, which runs in the bundle: true whatever exec-root the daemon has.
+func shimDir(pid int) string { return linux.WorkingDir(linux.Parent(pid)) }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 // earlyLock keeps packets out of the network namespace of a container that is
@@ -27,8 +29,8 @@ func (l *earlyLock) see(line string) {
 		_, _ = fmt.Sscanf(text, "PID: real %d", &l.pid)
 	case strings.HasPrefix(text, "Running setup-namespaces"):
 		// The log lies where a record says: never lock the host.
-		if l.over = nsLink(l.pid, "net") == nsLink(os.Getpid(), "net"); !l.over {
-			l.rule("-I ")
+		if l.over = linux.NamespaceLink(l.pid, "net") == linux.NamespaceLink(os.Getpid(), "net"); !l.over {
+			_ = linux.LockInput(l.pid) // without iptables the restore is as good as CRIU makes it
 		}
 	case strings.HasPrefix(text, "Running post-setup-namespaces"):
 		l.unlock()
@@ -38,17 +40,7 @@ func (l *earlyLock) see(line string) {
 // unlock does nothing the second time, or when CRIU did not come that far.
 func (l *earlyLock) unlock() {
 	if !l.over && l.pid != 0 {
-		l.rule("-D ")
+		_ = linux.UnlockInput(l.pid)
 	}
 	l.over = true
-}
-
-// rule leaves out what fails: without iptables the restore is as good as CRIU
-// makes it.
-func (l *earlyLock) rule(action string) {
-	_ = inNetNS(l.pid, func() {
-		for _, tool := range [...]string{"iptables", "ip6tables"} {
-			_ = filter(tool, action+"INPUT -m mark ! "+criuMark+" -j DROP")
-		}
-	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/mount"
 	"golang.org/x/sys/unix"
 
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 )
 
@@ -35,24 +36,13 @@ type Container struct {
 	RestartPolicy      string
 	PIDMode            string
 	NetworkMode        string
-	CgroupMode         string // v1, hybrid or v2
-	Cgroups            []Cgroup
-	Namespaces         []Namespace
+	Cgroups            linux.Cgroups
+	Namespaces         []linux.Namespace
 	Networks           []Network
 	Connected          bool // has TCP connections, or its own network namespace could not be read
 	Mounts             []mounts.Mount
 	MountFacts         mounts.Facts
 	BindSources        map[string]string // on the host, by destination
-}
-
-// Cgroup is one line of /proc/PID/cgroup.
-type Cgroup struct{ Controllers, Path string }
-
-// Namespace is one link of /proc/PID/ns.
-type Namespace struct {
-	Type       string
-	Inode      uint64
-	SharedWith string // host, container:ID, or empty
 }
 
 // Network is an attachment to a Docker network.
@@ -151,22 +141,40 @@ func inRoot(rootfs, dest string) string {
 	return filepath.Join("/", strings.TrimPrefix(full, rootfs))
 }
 
-// CgroupPath is the cgroup to show: v2's, or on v1 the freezer's.
-func (c Container) CgroupPath() string {
-	for _, g := range c.Cgroups {
-		if c.CgroupMode == "v2" || slices.Contains(strings.Split(g.Controllers, ","), "freezer") {
-			return g.Path
-		}
+// readProc fills in what /proc knows.
+func (c *Container) readProc() error {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", c.PID))
+	if err != nil {
+		return err
 	}
-	return ""
+	defer f.Close()
+	if c.Mounts, err = mounts.Parse(f); err != nil {
+		return err
+	}
+	if c.Cgroups, err = linux.ReadCgroups(c.PID); err != nil {
+		return err
+	}
+	c.Connected = linux.Connected(c.PID)
+	c.Namespaces, err = linux.Namespaces(c.PID, otherContainers(c.BundlePath))
+	return err
+}
+
+// FreezerDir returns the directory on the host of the cgroup that Docker freezes
+// to pause the container.
+func (c Container) FreezerDir() (string, error) {
+	dir, err := c.Cgroups.FreezerDir(c.ID)
+	if err != nil {
+		return "", fmt.Errorf("container %s: %w", c.Name, err)
+	}
+	return dir, nil
 }
 
 // Namespace returns the namespace of a type (net, pid, ...).
-func (c Container) Namespace(kind string) Namespace {
+func (c Container) Namespace(kind string) linux.Namespace {
 	for _, n := range c.Namespaces {
 		if n.Type == kind {
 			return n
 		}
 	}
-	return Namespace{}
+	return linux.Namespace{}
 }
