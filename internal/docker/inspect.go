@@ -17,6 +17,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
 // Container is what Docker and /proc say of a container. What comes from
@@ -86,15 +87,15 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 	if out.PID == 0 {
 		return out, nil
 	}
-	var spec spec
-	out.BundlePath, spec = findBundle(out.ID, out.PID)
+	var spec runtime.Config
+	out.BundlePath, spec = runtime.FindBundle(out.ID, out.PID)
 	if out.RootFS == "" {
 		out.RootFS = spec.Root.Path // containerd's image store has no graph driver
 	}
 	out.MountFacts = mountFacts(r, spec, out.RootFS)
 	out.BindSources = map[string]string{}
 	for _, m := range spec.Mounts {
-		if m.isBind() {
+		if m.IsBind() {
 			out.BindSources[inRoot(out.RootFS, m.Destination)] = m.Source
 		}
 	}
@@ -105,7 +106,7 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 }
 
 // mountFacts joins Docker's mount list with the OCI config's.
-func mountFacts(r container.InspectResponse, s spec, rootfs string) mounts.Facts {
+func mountFacts(r container.InspectResponse, s runtime.Config, rootfs string) mounts.Facts {
 	f := mounts.Facts{Binds: map[string]bool{}, Own: map[string]bool{}}
 	add := func(set map[string]bool, dest string) {
 		set[inRoot(rootfs, dest)] = true
@@ -123,7 +124,7 @@ func mountFacts(r container.InspectResponse, s spec, rootfs string) mounts.Facts
 		}
 	}
 	for _, m := range s.Mounts {
-		if m.isBind() {
+		if m.IsBind() {
 			add(f.Binds, m.Destination)
 		} else {
 			add(f.Own, m.Destination)
@@ -155,7 +156,7 @@ func (c *Container) readProc() error {
 		return err
 	}
 	c.Connected = linux.Connected(c.PID)
-	c.Namespaces, err = linux.Namespaces(c.PID, otherContainers(c.BundlePath))
+	c.Namespaces, err = linux.Namespaces(c.PID, runtime.Others(c.BundlePath))
 	return err
 }
 

@@ -5,11 +5,12 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
+
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
 // Leftover is something that a killed run left in Docker's directories, on
@@ -59,7 +60,10 @@ func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
 		dir := filepath.Dir(marker)
 		list = append(list, Leftover{What: "containerd's copy of images", Path: dir, Undo: func(context.Context) error { return os.RemoveAll(dir) }})
 	}
-	return slices.Concat(list, staleRunc(id), confLeftover()), nil
+	for _, dir := range runtime.KilledStarts(id) {
+		list = append(list, Leftover{What: "runc's directory of a start that was killed", Path: dir, Undo: func(context.Context) error { return runtime.RemoveKilledStart(dir) }})
+	}
+	return append(list, confLeftover()...), nil
 }
 
 // abandoned says whether no living run holds the lock on a staged directory. A

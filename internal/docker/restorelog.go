@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
 // followLog reads restore.log from when it appears, since containerd removes it
@@ -75,8 +77,5 @@ func logDirs(req RestoreRequest) []string {
 	if req.Bundle != "" {
 		dirs = append(dirs, filepath.Join(filepath.Dir(req.Bundle), req.ContainerID))
 	}
-	for _, root := range bundleRoots {
-		dirs = append(dirs, filepath.Join(root, req.ContainerID))
-	}
-	return dirs
+	return append(dirs, runtime.Bundles(req.ContainerID)...)
 }

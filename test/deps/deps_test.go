@@ -21,12 +21,13 @@ var allowed = map[string][]string{
 	},
 	"internal/batch":      {"internal/docker"},
 	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/linux", "internal/metadata", "internal/mounts", "internal/seal"},
-	"internal/docker":     {"internal/linux", "internal/mounts"},
+	"internal/docker":     {"internal/linux", "internal/mounts", "internal/runtime"},
 	"internal/config":     nil,
 	"internal/criu":       nil,
 	"internal/linux":      nil,
 	"internal/metadata":   nil,
 	"internal/mounts":     nil,
+	"internal/runtime":    {"internal/linux"},
 	"internal/seal":       nil,
 }
 
@@ -36,6 +37,26 @@ var users = map[string]string{
 	"github.com/docker/docker/":              "internal/docker",
 	"github.com/checkpoint-restore/go-criu/": "internal/criu",
 	"filippo.io/age":                         "internal/seal",
+}
+
+// light are packages that small static programs import: with all that they
+// need in turn they take no other library than these.
+var light = map[string][]string{
+	"internal/runtime": {"golang.org/x/sys/unix", "github.com/moby/sys/mountinfo"},
+}
+
+func TestLight(t *testing.T) {
+	for name, libraries := range light {
+		out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range strings.Fields(string(out)) {
+			if !strings.HasPrefix(p, module) && !slices.Contains(libraries, p) {
+				t.Errorf("%s needs %s", name, p)
+			}
+		}
+	}
 }
 
 func TestImports(t *testing.T) {
