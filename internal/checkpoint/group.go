@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
@@ -250,7 +249,7 @@ func (m *member) thaw() error {
 	}
 	c := m.req.Container
 	if m.asked && (m.req.Options.LeaveRunning || !m.dumped) {
-		if err := unpause(context.Background(), m.group.creator.Docker, c.Name, c.ID); err != nil {
+		if err := m.group.creator.Docker.Unpause(context.Background(), c.ID); err != nil {
 			return err
 		}
 	}
@@ -309,20 +308,6 @@ func Blame(names []string, errs []error) []error {
 		}
 	}
 	return errs
-}
-
-// unpause is content with a container that somebody else let run on, or that
-// has ended or gone.
-func unpause(ctx context.Context, d pausing, name, id string) error {
-	err := d.Unpause(ctx, id)
-	if err == nil {
-		return nil
-	}
-	now, inspectErr := d.Inspect(ctx, id)
-	if errors.Is(inspectErr, docker.ErrNoSuchContainer) || inspectErr == nil && now.State != "paused" {
-		return nil
-	}
-	return fmt.Errorf("container %s stays paused (docker unpause %s): %w", name, name, err)
 }
 
 // meeting lets a number of members wait for each other.

@@ -17,16 +17,17 @@ const module = "github.com/checkpointctl/checkpointctl/"
 var allowed = map[string][]string{
 	"cmd/checkpointctl": {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl/cli": {
-		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal",
+		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/recovery", "internal/seal",
 	},
 	"internal/batch":      {"internal/docker"},
-	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/linux", "internal/metadata", "internal/mounts", "internal/seal"},
+	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/linux", "internal/metadata", "internal/mounts", "internal/recovery", "internal/seal"},
 	"internal/docker":     {"internal/linux", "internal/mounts", "internal/runtime"},
 	"internal/config":     nil,
 	"internal/criu":       nil,
 	"internal/linux":      nil,
 	"internal/metadata":   nil,
 	"internal/mounts":     nil,
+	"internal/recovery":   {"internal/criu", "internal/docker", "internal/linux", "internal/metadata", "internal/runtime"},
 	"internal/runtime":    {"internal/linux"},
 	"internal/seal":       nil,
 }

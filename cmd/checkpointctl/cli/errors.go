@@ -13,6 +13,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/recovery"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
@@ -87,7 +88,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitExists, "take another --name, or checkpointctl rm it"
 	case errors.Is(err, metadata.ErrNeeded):
 		return exitExists, "remove the one that needs it first"
-	case errors.Is(err, metadata.ErrLocked), errors.Is(err, docker.ErrBusy):
+	case errors.Is(err, metadata.ErrLocked), errors.Is(err, recovery.ErrBusy):
 		return exitExists, ""
 	case errors.As(err, &refused):
 		return exitMounts, "unmount it, or add a rule under mounts.rules in the configuration"

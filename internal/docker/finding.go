@@ -9,22 +9,19 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-
-	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
-// Leftover is something that a killed run left in Docker's directories, on
-// the host or in a container.
-type Leftover struct {
-	What string
-	Path string // empty when it is nothing in the filesystem
-	Undo func(context.Context) error
+// Finding is something that a killed restore left in Docker's directories or on
+// the host.
+type Finding struct {
+	What    string
+	Path    string
+	Recover func(context.Context) error
 }
 
-// Leftovers lists what killed restores and a killed Docker left: of one
-// container, or of all for an empty ID. What belongs to a run still alive is not
-// listed.
-func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
+// Findings lists what killed restores left: of one container, or of all for an
+// empty ID. What belongs to a run still alive is not listed.
+func (c *Client) Findings(ctx context.Context, id string) ([]Finding, error) {
 	d, err := c.Daemon(ctx)
 	if err != nil {
 		return nil, err
@@ -37,7 +34,7 @@ func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list []Leftover
+	var list []Finding
 	dead := map[string]bool{}
 	for _, dir := range staged {
 		owner := filepath.Base(filepath.Dir(filepath.Dir(dir)))
@@ -45,7 +42,7 @@ func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
 			continue
 		}
 		dead[dir] = true
-		list = append(list, Leftover{What: "images staged for Docker", Path: dir, Undo: func(context.Context) error { return unstage(dir) }})
+		list = append(list, Finding{What: "images staged for Docker", Path: dir, Recover: func(context.Context) error { return unstage(dir) }})
 	}
 	for _, marker := range leaked(stagePrefix + "*") {
 		// It names the directory that the copy was made from, which lives as
@@ -58,12 +55,9 @@ func (c *Client) Leftovers(ctx context.Context, id string) ([]Leftover, error) {
 			continue
 		}
 		dir := filepath.Dir(marker)
-		list = append(list, Leftover{What: "containerd's copy of images", Path: dir, Undo: func(context.Context) error { return os.RemoveAll(dir) }})
+		list = append(list, Finding{What: "containerd's copy of images", Path: dir, Recover: func(context.Context) error { return os.RemoveAll(dir) }})
 	}
-	for _, dir := range runtime.KilledStarts(id) {
-		list = append(list, Leftover{What: "runc's directory of a start that was killed", Path: dir, Undo: func(context.Context) error { return runtime.RemoveKilledStart(dir) }})
-	}
-	return append(list, confLeftover()...), nil
+	return append(list, inRuncConf()...), nil
 }
 
 // abandoned says whether no living run holds the lock on a staged directory. A
@@ -96,9 +90,9 @@ func unstage(dir string) error {
 	return err
 }
 
-// confLeftover is our block in the host's CRIU configuration, when nobody
+// inRuncConf is our block in the host's CRIU configuration, when nobody
 // needs it now.
-func confLeftover() []Leftover {
+func inRuncConf() []Finding {
 	data, err := os.ReadFile(runcConf)
 	if (err != nil || !strings.Contains(string(data), confBegin)) && len(torn(runcConf)) == 0 {
 		return nil
@@ -108,7 +102,7 @@ func confLeftover() []Leftover {
 		return nil
 	}
 	_ = l.Unlock()
-	return []Leftover{{What: "options of a restore", Path: runcConf, Undo: func(context.Context) error {
+	return []Finding{{What: "options of a restore", Path: runcConf, Recover: func(context.Context) error {
 		if ok, err := l.TryLock(); !ok {
 			return err // in use again, by one that will remove it
 		}

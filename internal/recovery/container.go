@@ -1,4 +1,4 @@
-package docker
+package recovery
 
 import (
 	"context"
@@ -8,36 +8,55 @@ import (
 	"strings"
 	"time"
 
+	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
-// ErrBusy is a container that a CRIU works on, maybe that of a killed run.
-var ErrBusy = errors.New("its tasks are traced: a CRIU is still at work, or a debugger")
+// paused finds the note of a run that had the container paused.
+func (r *Recoverer) paused(_ context.Context, c container) ([]Finding, error) {
+	id := r.store.PausedBy(c.name)
+	if id == "" {
+		return nil, nil
+	}
+	return []Finding{{What: "paused for a checkpoint", Action: Undo, do: func(ctx context.Context) error {
+		if err := r.docker.Unpause(ctx, id); err != nil {
+			return err
+		}
+		return r.store.NoteUnpaused(c.name)
+	}}}, nil
+}
 
-// Residue lists what a CRIU that was killed left in a running container: its
+// inContainer finds what a CRIU that was killed left in a running container: its
 // network lock, TCP sockets in repair mode, a frozen cgroup. While any CRIU is
 // at work there, it is that one's: after some seconds of that, ErrBusy.
-func (c *Client) Residue(ctx context.Context, id string) ([]Leftover, error) {
-	now, err := c.Inspect(ctx, id)
+func (r *Recoverer) inContainer(ctx context.Context, c container) ([]Finding, error) {
+	ref := c.id
+	if ref == "" {
+		ref = c.name
+	}
+	now, err := r.docker.Inspect(ctx, ref)
+	if errors.Is(err, docker.ErrNoSuchContainer) {
+		return nil, nil
+	}
 	if err != nil || now.State != "running" || now.PID == 0 {
 		return nil, err
 	}
 	if !quiet(ctx, now.PID) {
 		return nil, fmt.Errorf("container %s: %w", now.Name, ErrBusy)
 	}
-	var list []Leftover
+	var list []Finding
 	lock, err := linux.FindNetworkLock(now.PID)
 	if lock.Found() {
-		list = append(list, Leftover{What: "network lock", Undo: func(context.Context) error { return lock.Remove() }})
+		list = append(list, Finding{What: "network lock", Action: Undo, do: func(context.Context) error { return lock.Remove() }})
 	}
 	if socks := linux.InRepair(linux.Sharing(now.PID, "pid")); len(socks) > 0 {
-		list = append(list, Leftover{What: "TCP sockets in repair mode", Undo: func(context.Context) error { return linux.EndRepair(socks) }})
+		list = append(list, Finding{What: "TCP sockets in repair mode", Action: Undo, do: func(context.Context) error { return linux.EndRepair(socks) }})
 	}
 	// Without a cgroup of its own there is none to touch.
 	if f, err := now.Cgroups.Freezer(now.ID); err == nil && f.Frozen() {
-		list = append(list, Leftover{What: "frozen cgroup", Path: f.File(), Undo: func(ctx context.Context) error {
+		list = append(list, Finding{What: "frozen cgroup", Path: f.File(), Action: Undo, do: func(ctx context.Context) error {
 			// docker pause freezes too.
-			if again, err := c.Inspect(ctx, id); err != nil || again.State != "running" {
+			if again, err := r.docker.Inspect(ctx, ref); err != nil || again.State != "running" {
 				return err
 			}
 			return f.Thaw()
