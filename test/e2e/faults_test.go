@@ -118,7 +118,7 @@ func TestKillAtEveryStage(t *testing.T) {
 	for _, s := range stages {
 		t.Run(s.name, func(t *testing.T) {
 			p.on(t)
-			// CRIU is killed: checkpointctl says so, and mends.
+			// CRIU is killed: checkpointctl says so, and recovers.
 			g := p.dumpTo(s)
 			kill(g.worker)
 			code, stderr := g.open()
