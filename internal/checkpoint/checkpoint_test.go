@@ -12,14 +12,16 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/recovery"
 )
 
 func running() docker.Container {
 	return docker.Container{
 		ID: strings.Repeat("c", 64), Name: "web", State: "running", PID: os.Getpid(), RootFS: "/merged", Driver: "overlay2",
-		ImageDigest: "sha256:1", Namespaces: []docker.Namespace{{Type: "pid", Inode: 1}, {Type: "net", Inode: 2}},
+		ImageDigest: "sha256:1", Namespaces: []linux.Namespace{{Type: "pid", Inode: 1}, {Type: "net", Inode: 2}},
 		Mounts: []mounts.Mount{{Path: "/", FSType: "overlay"}},
 	}
 }
@@ -62,17 +64,23 @@ func (f fakeEngine) Inspect(context.Context, string) (docker.Container, error) {
 	return c, nil
 }
 
-func (fakeEngine) Residue(context.Context, string) ([]docker.Leftover, error) { return nil, nil }
-
 func (fakeEngine) Pause(context.Context, string) error   { return errors.New("not asked for") }
 func (fakeEngine) Unpause(context.Context, string) error { return errors.New("not asked for") }
 func (fakeEngine) Versions(context.Context) (docker.Daemon, error) {
 	return docker.Daemon{}, docker.ErrUnreachable
 }
 
+// nothingLeft is for containers that no run was killed on.
+type nothingLeft struct{}
+
+func (nothingLeft) BeforeDump(context.Context, docker.Container) error { return nil }
+func (nothingLeft) AfterDump(context.Context, docker.Container) ([]recovery.Finding, error) {
+	return nil, nil
+}
+
 func TestCreate(t *testing.T) {
 	dump := &fakeDumper{}
-	m := &Creator{Dumper: dump, Docker: fakeEngine{}, Store: metadata.Store{Dir: t.TempDir()}}
+	m := &Creator{Dumper: dump, Docker: fakeEngine{}, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}}
 	r, err := m.Create(context.Background(), Request{Container: running(), Options: criu.Options{LeaveRunning: true}})
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +99,7 @@ func TestCreate(t *testing.T) {
 
 func TestFailedDumpLeavesNothingButTheLog(t *testing.T) {
 	broken := &criu.DumpError{Err: errors.New("boom"), Log: "why"}
-	m := &Creator{Dumper: &fakeDumper{err: broken}, Docker: fakeEngine{}, Store: metadata.Store{Dir: t.TempDir()}}
+	m := &Creator{Dumper: &fakeDumper{err: broken}, Docker: fakeEngine{}, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}}
 	_, err := m.Create(context.Background(), Request{Container: running(), Name: "x"})
 	if !errors.Is(err, broken) || !strings.HasSuffix(err.Error(), "; the container runs on") {
 		t.Fatal(err)
@@ -111,7 +119,7 @@ func TestFailedDumpLeavesNothingButTheLog(t *testing.T) {
 // A chain is continued only while nothing else counted memory changes.
 func TestParent(t *testing.T) {
 	dump := &fakeDumper{}
-	m := &Creator{Dumper: dump, Docker: fakeEngine{}, Store: metadata.Store{Dir: t.TempDir()}}
+	m := &Creator{Dumper: dump, Docker: fakeEngine{}, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}}
 	create := func(req Request) (metadata.Record, error) {
 		req.Container, req.Options = running(), criu.Options{LeaveRunning: true}
 		return m.Create(context.Background(), req)
@@ -174,7 +182,7 @@ func TestParent(t *testing.T) {
 
 func TestNetworkLock(t *testing.T) {
 	dump := &fakeDumper{}
-	m := &Creator{Dumper: dump, Docker: fakeEngine{}, Store: metadata.Store{Dir: t.TempDir()}}
+	m := &Creator{Dumper: dump, Docker: fakeEngine{}, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}}
 	own, connected, host := running(), running(), running()
 	connected.Connected = true
 	host.Namespaces[1].SharedWith = "host"

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
@@ -14,6 +13,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/recovery"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
@@ -26,25 +26,28 @@ type dumper interface {
 
 type engine interface {
 	Versions(context.Context) (docker.Daemon, error)
-	Residue(context.Context, string) ([]docker.Leftover, error)
-	Pause(context.Context, string) error // for groups
+	Inspect(context.Context, string) (docker.Container, error)
 	pausing
 }
 
-type pausing interface {
-	Inspect(context.Context, string) (docker.Container, error)
+type pausing interface { // for groups
+	Pause(context.Context, string) error
 	Unpause(context.Context, string) error
+}
+
+type recoverer interface {
+	BeforeDump(context.Context, docker.Container) error
+	AfterDump(context.Context, docker.Container) ([]recovery.Finding, error)
 }
 
 // Creator makes checkpoints.
 type Creator struct {
-	Dumper  dumper
-	Docker  engine
-	Store   metadata.Store
-	Policy  mounts.Policy
-	Version string // of this program, for the record
-	// Mended, if set, hears of what a killed run left of the container.
-	Mended func(Leftover)
+	Dumper   dumper
+	Docker   engine
+	Store    metadata.Store
+	Recovery recoverer
+	Policy   mounts.Policy
+	Version  string // of this program, for the record
 }
 
 // Request is one checkpoint to make.
@@ -104,7 +107,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 		return t, err
 	}
 	t.unlock = unlock
-	if err := m.mend(ctx, c); err != nil {
+	if err := m.Recovery.BeforeDump(ctx, c); err != nil {
 		return t, err
 	}
 	t.job, err = m.begin(req)
@@ -166,9 +169,13 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 	r := criu.Request{
 		PID: c.PID, Root: c.RootFS, ImageDir: j.images, External: plan.External(),
 		ExternalNS: ns, EmptyNetNS: emptyNet, Parent: j.parentDir, Options: j.options,
-		// Its tasks would run at once, with their sockets in repair mode. heal
-		// thaws them last.
-		BeforeEnd: c.Freeze,
+		// Its tasks would run at once, with their sockets in repair mode. The
+		// recovery thaws them last.
+		BeforeEnd: func() {
+			if f, err := c.Cgroups.Freezer(c.ID); err == nil {
+				_ = f.Freeze()
+			}
+		},
 	}
 	if req.Rounds != nil {
 		r.Rounds = &criu.Rounds{Policy: j.policy, Before: m.stillRuns(c), Done: req.Progress}
@@ -222,7 +229,7 @@ func (m *Creator) stateAfter(ctx context.Context, c docker.Container, err error)
 		return err
 	}
 	ctx = context.WithoutCancel(ctx)
-	err = m.heal(ctx, c, err)
+	err = m.recover(ctx, c, err)
 	now, inspectErr := m.Docker.Inspect(ctx, c.ID)
 	switch {
 	case inspectErr != nil:
@@ -234,35 +241,17 @@ func (m *Creator) stateAfter(ctx context.Context, c docker.Container, err error)
 	}
 }
 
-// heal undoes what a CRIU that was killed left in the container.
-func (m *Creator) heal(ctx context.Context, c docker.Container, err error) error {
-	found, findErr := m.Docker.Residue(ctx, c.ID)
-	if undoErr := errors.Join(findErr, undoAll(ctx, residue(c.Name, found))); undoErr != nil && !errors.Is(undoErr, docker.ErrNoSuchContainer) {
-		return fmt.Errorf("%w; checkpointctl repair is needed: %s", err, undoErr.Error())
+// recover undoes what a CRIU that was killed left in the container, and adds
+// that to the error.
+func (m *Creator) recover(ctx context.Context, c docker.Container, err error) error {
+	found, recoverErr := m.Recovery.AfterDump(ctx, c)
+	if recoverErr != nil {
+		return fmt.Errorf("%w; checkpointctl repair is needed: %s", err, recoverErr.Error())
 	}
-	for _, l := range found {
-		err = fmt.Errorf("%w; CRIU's %s is undone", err, l.What)
+	for _, f := range found {
+		err = fmt.Errorf("%w; CRIU's %s is undone", err, f.What)
 	}
 	return err
-}
-
-// mend undoes what a killed run left of the container, if it left something.
-func (m *Creator) mend(ctx context.Context, c docker.Container) error {
-	list := inStore(m.Store, c.Name)
-	if !slices.ContainsFunc(list, func(l Leftover) bool { return l.Action != Leave }) {
-		return nil
-	}
-	found, err := m.Docker.Residue(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	list = append(residue(c.Name, found), list...)
-	for _, l := range list {
-		if m.Mended != nil && l.Action != Leave {
-			m.Mended(l)
-		}
-	}
-	return undoAll(ctx, list)
 }
 
 // preDump is the record of rounds.

@@ -11,10 +11,10 @@ func Describe(c docker.Container, plan mounts.Plan) metadata.Container {
 	out := metadata.Container{
 		ID: c.ID, Name: c.Name, PID: c.PID, StartedAt: c.StartedAt, State: c.State, Image: c.Image, ImageDigest: c.ImageDigest, Labels: c.Labels,
 		Driver: c.Driver, RootFS: c.RootFS, UpperDir: c.UpperDir, Runtime: c.Runtime, BundlePath: c.BundlePath,
-		CgroupMode: c.CgroupMode, CgroupPath: c.CgroupPath(),
+		CgroupMode: c.Cgroups.Mode, CgroupPath: c.Cgroups.Path(),
 		Cgroups: []metadata.Cgroup{}, Namespaces: []metadata.Namespace{}, Networks: []metadata.Network{}, Mounts: []metadata.Mount{},
 	}
-	for _, g := range c.Cgroups {
+	for _, g := range c.Cgroups.List {
 		out.Cgroups = append(out.Cgroups, metadata.Cgroup(g))
 	}
 	for _, n := range c.Namespaces {

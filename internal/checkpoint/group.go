@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
@@ -99,7 +99,7 @@ func (m *Creator) gather(ctx context.Context, req GroupRequest) (*group, []error
 		g.members = append(g.members, member)
 		g.info.Members = append(g.info.Members, r.Container.Name)
 		if _, errs[i] = m.refuse(ctx, r); errs[i] == nil {
-			member.cgroup, errs[i] = r.Container.FreezerCgroup()
+			member.cgroup, errs[i] = r.Container.FreezerDir()
 		}
 		if !r.Options.LeaveRunning {
 			slots = n // see commit
@@ -180,7 +180,7 @@ func (g *group) freezeAll(ctx context.Context) error {
 			return fmt.Errorf("container %s: %w", m.req.Container.Name, err)
 		}
 		m.frozen = time.Now()
-		m.connected = m.req.Container.HasConnections()
+		m.connected = linux.Connected(m.req.Container.PID)
 		return nil
 	})
 	first, last := g.members[0].frozen, g.members[0].frozen
@@ -249,7 +249,7 @@ func (m *member) thaw() error {
 	}
 	c := m.req.Container
 	if m.asked && (m.req.Options.LeaveRunning || !m.dumped) {
-		if err := unpause(context.Background(), m.group.creator.Docker, c.Name, c.ID); err != nil {
+		if err := m.group.creator.Docker.Unpause(context.Background(), c.ID); err != nil {
 			return err
 		}
 	}
@@ -308,20 +308,6 @@ func Blame(names []string, errs []error) []error {
 		}
 	}
 	return errs
-}
-
-// unpause is content with a container that somebody else let run on, or that
-// has ended or gone.
-func unpause(ctx context.Context, d pausing, name, id string) error {
-	err := d.Unpause(ctx, id)
-	if err == nil {
-		return nil
-	}
-	now, inspectErr := d.Inspect(ctx, id)
-	if errors.Is(inspectErr, docker.ErrNoSuchContainer) || inspectErr == nil && now.State != "paused" {
-		return nil
-	}
-	return fmt.Errorf("container %s stays paused (docker unpause %s): %w", name, name, err)
 }
 
 // meeting lets a number of members wait for each other.

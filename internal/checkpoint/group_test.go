@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
@@ -106,9 +106,9 @@ func (y *yard) Dump(ctx context.Context, r criu.Request) (criu.Result, error) {
 func inYard(id string) docker.Container {
 	c := running()
 	c.ID, c.Name, c.RootFS = id, id, id
-	c.CgroupMode, c.Cgroups = "v2", []docker.Cgroup{{Path: "/"}}
+	c.Cgroups = linux.Cgroups{Mode: "v2", List: []linux.Cgroup{{Path: "/"}}}
 	if _, err := os.Stat("/sys/fs/cgroup/freezer"); err == nil {
-		c.CgroupMode, c.Cgroups = "v1", []docker.Cgroup{{Controllers: "freezer", Path: "/"}}
+		c.Cgroups = linux.Cgroups{Mode: "v1", List: []linux.Cgroup{{Controllers: "freezer", Path: "/"}}}
 	}
 	return c
 }
@@ -116,7 +116,7 @@ func inYard(id string) docker.Container {
 func (y *yard) group(ctx context.Context, t *testing.T, leave bool, limit int, ids ...string) (*Creator, []metadata.Record, []error) {
 	t.Helper()
 	y.paused, y.ended = map[string]bool{}, map[string]bool{}
-	m := &Creator{Dumper: y, Docker: y, Store: metadata.Store{Dir: t.TempDir()}}
+	m := &Creator{Dumper: y, Docker: y, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}}
 	req := GroupRequest{Batch: "b", Limit: limit}
 	for _, id := range ids {
 		req.Members = append(req.Members, Request{Container: inYard(id), Name: "x", Options: criu.Options{LeaveRunning: leave}})
@@ -224,7 +224,7 @@ func TestGroupInterrupted(t *testing.T) {
 // Peers of connections are thawed together, others as soon as they are dumped.
 func TestWhoIsThawedWhen(t *testing.T) {
 	y := &yard{paused: map[string]bool{}}
-	m := &Creator{Docker: y, Store: metadata.Store{Dir: t.TempDir()}}
+	m := &Creator{Docker: y, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}}
 	g := &group{creator: m}
 	for _, id := range []string{"web", "db", "alone"} {
 		g.members = append(g.members, &member{group: g, req: Request{Container: inYard(id)}, noted: true, asked: true, connected: id != "alone"})
@@ -236,40 +236,5 @@ func TestWhoIsThawedWhen(t *testing.T) {
 		if got := strings.Join(y.diary, ","); got != want {
 			t.Errorf("step %d: %q, want %q", i, got, want)
 		}
-	}
-}
-
-func (*yard) Residue(context.Context, string) ([]docker.Leftover, error)   { return nil, nil }
-func (*yard) Leftovers(context.Context, string) ([]docker.Leftover, error) { return nil, nil }
-
-func TestContainerLeftPaused(t *testing.T) {
-	y := &yard{paused: map[string]bool{"a": true}}
-	r := &Repairer{Docker: y, Store: metadata.Store{Dir: t.TempDir()}}
-	mend := func() {
-		t.Helper()
-		if _, err := r.Container(context.Background(), inYard("a")); err != nil {
-			t.Error(err)
-		}
-	}
-	unlock, err := r.Store.Lock("a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Store.NotePaused("a", "a"); err != nil {
-		t.Fatal(err)
-	}
-	if mend(); !y.paused["a"] {
-		t.Error("unpaused while its run is alive")
-	}
-	unlock()
-	if mend(); y.paused["a"] {
-		t.Error("stays paused")
-	}
-	if _, err := os.Stat(filepath.Join(r.Store.Dir, "a")); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("left over: %v", err)
-	}
-	y.paused["a"] = true // by the user
-	if mend(); !y.paused["a"] {
-		t.Error("unpaused without a note")
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
@@ -14,7 +15,7 @@ const stageReserve = 32 << 20
 // beginSealed makes CRIU write to a stage, which is encrypted into the draft
 // later.
 func (j *job) beginSealed(req Request) error {
-	need, err := req.Container.Memory()
+	need, err := linux.Memory(req.Container.PID)
 	if err != nil {
 		return err
 	}

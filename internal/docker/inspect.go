@@ -15,7 +15,9 @@ import (
 	"github.com/docker/docker/api/types/mount"
 	"golang.org/x/sys/unix"
 
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
 // Container is what Docker and /proc say of a container. What comes from
@@ -35,24 +37,13 @@ type Container struct {
 	RestartPolicy      string
 	PIDMode            string
 	NetworkMode        string
-	CgroupMode         string // v1, hybrid or v2
-	Cgroups            []Cgroup
-	Namespaces         []Namespace
+	Cgroups            linux.Cgroups
+	Namespaces         []linux.Namespace
 	Networks           []Network
 	Connected          bool // has TCP connections, or its own network namespace could not be read
 	Mounts             []mounts.Mount
 	MountFacts         mounts.Facts
 	BindSources        map[string]string // on the host, by destination
-}
-
-// Cgroup is one line of /proc/PID/cgroup.
-type Cgroup struct{ Controllers, Path string }
-
-// Namespace is one link of /proc/PID/ns.
-type Namespace struct {
-	Type       string
-	Inode      uint64
-	SharedWith string // host, container:ID, or empty
 }
 
 // Network is an attachment to a Docker network.
@@ -96,15 +87,15 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 	if out.PID == 0 {
 		return out, nil
 	}
-	var spec spec
-	out.BundlePath, spec = findBundle(out.ID, out.PID)
+	var spec runtime.Config
+	out.BundlePath, spec = runtime.FindBundle(out.ID, out.PID)
 	if out.RootFS == "" {
 		out.RootFS = spec.Root.Path // containerd's image store has no graph driver
 	}
 	out.MountFacts = mountFacts(r, spec, out.RootFS)
 	out.BindSources = map[string]string{}
 	for _, m := range spec.Mounts {
-		if m.isBind() {
+		if m.IsBind() {
 			out.BindSources[inRoot(out.RootFS, m.Destination)] = m.Source
 		}
 	}
@@ -115,7 +106,7 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 }
 
 // mountFacts joins Docker's mount list with the OCI config's.
-func mountFacts(r container.InspectResponse, s spec, rootfs string) mounts.Facts {
+func mountFacts(r container.InspectResponse, s runtime.Config, rootfs string) mounts.Facts {
 	f := mounts.Facts{Binds: map[string]bool{}, Own: map[string]bool{}}
 	add := func(set map[string]bool, dest string) {
 		set[inRoot(rootfs, dest)] = true
@@ -133,7 +124,7 @@ func mountFacts(r container.InspectResponse, s spec, rootfs string) mounts.Facts
 		}
 	}
 	for _, m := range s.Mounts {
-		if m.isBind() {
+		if m.IsBind() {
 			add(f.Binds, m.Destination)
 		} else {
 			add(f.Own, m.Destination)
@@ -151,22 +142,40 @@ func inRoot(rootfs, dest string) string {
 	return filepath.Join("/", strings.TrimPrefix(full, rootfs))
 }
 
-// CgroupPath is the cgroup to show: v2's, or on v1 the freezer's.
-func (c Container) CgroupPath() string {
-	for _, g := range c.Cgroups {
-		if c.CgroupMode == "v2" || slices.Contains(strings.Split(g.Controllers, ","), "freezer") {
-			return g.Path
-		}
+// readProc fills in what /proc knows.
+func (c *Container) readProc() error {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", c.PID))
+	if err != nil {
+		return err
 	}
-	return ""
+	defer f.Close()
+	if c.Mounts, err = mounts.Parse(f); err != nil {
+		return err
+	}
+	if c.Cgroups, err = linux.ReadCgroups(c.PID); err != nil {
+		return err
+	}
+	c.Connected = linux.Connected(c.PID)
+	c.Namespaces, err = linux.Namespaces(c.PID, runtime.Others(c.BundlePath))
+	return err
+}
+
+// FreezerDir returns the directory on the host of the cgroup that Docker freezes
+// to pause the container.
+func (c Container) FreezerDir() (string, error) {
+	dir, err := c.Cgroups.FreezerDir(c.ID)
+	if err != nil {
+		return "", fmt.Errorf("container %s: %w", c.Name, err)
+	}
+	return dir, nil
 }
 
 // Namespace returns the namespace of a type (net, pid, ...).
-func (c Container) Namespace(kind string) Namespace {
+func (c Container) Namespace(kind string) linux.Namespace {
 	for _, n := range c.Namespaces {
 		if n.Type == kind {
 			return n
 		}
 	}
-	return Namespace{}
+	return linux.Namespace{}
 }

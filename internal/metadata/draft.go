@@ -32,7 +32,7 @@ type Draft struct {
 }
 
 // Begin makes an empty hidden directory for a checkpoint. The caller holds
-// the container's lock, so leftovers of that name are of a run that died.
+// the container's lock, so findings of that name are of a run that died.
 func (s Store) Begin(container, checkpoint string) (*Draft, error) {
 	d := &Draft{Dir: s.hidden(container, checkpoint, draftPrefix), store: s, container: container, final: checkpoint}
 	return d, d.Empty()

@@ -45,7 +45,9 @@ func NewStage(dir string, need int64) (*Stage, error) {
 		return nil, err
 	}
 	defer func() { _ = l.Unlock() }()
-	sweep(dir, false)
+	for _, left := range abandoned(dir) {
+		_ = os.RemoveAll(left)
+	}
 	if err := room(dir, need); err != nil {
 		return nil, err
 	}
@@ -68,11 +70,10 @@ func (s *Stage) Remove() error {
 	return errors.Join(os.RemoveAll(s.top), s.lock.Unlock())
 }
 
-// SweepStages removes what killed runs left in a stage directory, or in those
-// that are taken by themselves, and returns what it was. A dry run removes
-// nothing.
-func SweepStages(dir string, dryRun bool) []string {
-	var left []string
+// AbandonedStages lists what killed runs left in a stage directory, or in those
+// that are taken by themselves if dir is empty. Nobody takes them up again.
+func AbandonedStages(dir string) []string {
+	var list []string
 	dirs := stageDirs[:]
 	if dir != "" {
 		dirs = []string{dir}
@@ -80,28 +81,25 @@ func SweepStages(dir string, dryRun bool) []string {
 	for _, d := range dirs {
 		l := flock.New(filepath.Join(d, lockFile), flock.SetPermissions(0o600))
 		if _, err := os.Stat(d); err == nil && CheckSafe(d) == nil && l.Lock() == nil {
-			left = append(left, sweep(d, dryRun)...)
+			list = append(list, abandoned(d)...)
 			_ = l.Unlock()
 		}
 	}
-	return left
+	return list
 }
 
-// sweep removes the stages whose lock nobody holds. The directory's is held.
-func sweep(dir string, dryRun bool) []string {
-	var left []string
+// abandoned lists the stages whose lock nobody holds. The directory's is held.
+func abandoned(dir string) []string {
+	var list []string
 	found, _ := filepath.Glob(filepath.Join(dir, stagePrefix+"*"))
 	for _, top := range found {
 		l := flock.New(filepath.Join(top, lockFile), flock.SetPermissions(0o600))
 		if ok, err := l.TryLock(); ok && err == nil {
-			left = append(left, top)
-			if !dryRun {
-				_ = os.RemoveAll(top)
-			}
+			list = append(list, top)
 			_ = l.Unlock()
 		}
 	}
-	return left
+	return list
 }
 
 func stageDir(named string) (string, error) {

@@ -6,11 +6,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 // ErrUnfit is a Docker on whose containers `docker start` cannot be made to
@@ -35,18 +36,18 @@ const defaultContainerd = "/run/containerd/containerd.sock"
 // socket. ErrUnfit if it cannot be known, or does not see the files that this
 // process sees.
 func FindContainerd(socket string) (Containerd, error) {
-	dockerd, err := findDockerd(socket)
+	dockerd, err := FindDockerd(socket)
 	if err != nil {
 		return Containerd{}, err
 	}
 	pid := 0
 	for _, child := range Children(dockerd) {
-		if comm(child) == "containerd" {
+		if linux.Command(child) == "containerd" {
 			pid = child // started by dockerd
 		}
 	}
 	if pid == 0 {
-		address := value(arguments(dockerd), "--containerd")
+		address := linux.Option(dockerd, "--containerd")
 		if address == "" {
 			address = defaultContainerd
 		}
@@ -54,7 +55,7 @@ func FindContainerd(socket string) (Containerd, error) {
 			return Containerd{}, unfit("no containerd at %s: %v", address, err)
 		}
 	}
-	if theirs, ours := nsLink(pid, "mnt"), nsLink(os.Getpid(), "mnt"); theirs != ours {
+	if theirs, ours := linux.NamespaceLink(pid, "mnt"), linux.NamespaceLink(os.Getpid(), "mnt"); theirs != ours {
 		return Containerd{}, unfit("containerd (pid %d) has another mount namespace; run checkpointctl there, by nsenter -t %[1]d -m", pid)
 	}
 	env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid))
@@ -70,20 +71,20 @@ func FindContainerd(socket string) (Containerd, error) {
 	return c, nil
 }
 
-// findDockerd returns the pid of the daemon behind a socket. systemd may have
+// FindDockerd returns the pid of the daemon behind a socket. systemd may have
 // made the socket: then it is the only dockerd there is.
-func findDockerd(socket string) (int, error) {
+func FindDockerd(socket string) (int, error) {
 	pid, err := listener(socket)
 	if err != nil {
 		return 0, unfit("%s: %v", socket, err)
 	}
-	if comm(pid) == "dockerd" {
+	if linux.Command(pid) == "dockerd" {
 		return pid, nil
 	}
 	var found []int
 	procs, _ := filepath.Glob("/proc/[0-9]*")
 	for _, proc := range procs {
-		if n, err := strconv.Atoi(filepath.Base(proc)); err == nil && comm(n) == "dockerd" {
+		if n, err := strconv.Atoi(filepath.Base(proc)); err == nil && linux.Command(n) == "dockerd" {
 			found = append(found, n)
 		}
 	}
@@ -115,32 +116,4 @@ func listener(socket string) (int, error) {
 		return 0, err
 	}
 	return int(cred.Pid), nil
-}
-
-func comm(pid int) string {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	return strings.TrimSpace(string(data))
-}
-
-func arguments(pid int) []string {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
-}
-
-// value returns the value of an option in a command line, in either spelling.
-func value(args []string, option string) string {
-	if i := slices.Index(args, option); i >= 0 && i+1 < len(args) {
-		return args[i+1]
-	}
-	for _, arg := range args {
-		if v, ok := strings.CutPrefix(arg, option+"="); ok {
-			return v
-		}
-	}
-	return ""
-}
-
-func nsLink(pid int, kind string) string {
-	link, _ := os.Readlink(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
-	return link
 }

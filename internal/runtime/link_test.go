@@ -127,19 +127,3 @@ func TestPlaceSkipsItself(t *testing.T) {
 		t.Errorf("runc %q, %v", runc, err)
 	}
 }
-
-func TestValue(t *testing.T) {
-	for line, want := range map[string]string{
-		"dockerd -H fd:// --containerd=/run/c.sock": "/run/c.sock",
-		"dockerd --containerd /run/c.sock -H fd://": "/run/c.sock",
-		"dockerd --containerd-namespace x":          "",
-		"dockerd --containerd-namespace=x":          "",
-		"dockerd --containerd":                      "",
-		"dockerd":                                   "",
-		"dockerd --containerd= --containerd=/run/c": "",
-	} {
-		if got := value(strings.Fields(line), "--containerd"); got != want {
-			t.Errorf("%s: got %q", line, got)
-		}
-	}
-}

@@ -161,39 +161,3 @@ func TestRecover(t *testing.T) {
 		t.Errorf("gone: %v", err)
 	}
 }
-
-func TestStateless(t *testing.T) {
-	for name, test := range map[string]struct {
-		files []string
-		want  bool
-	}{
-		"empty":               {nil, true},
-		"root filesystem":     {[]string{criuRoot + "/"}, true},
-		"state":               {[]string{"state.json"}, false},
-		"root and state":      {[]string{criuRoot + "/", "state.json"}, false},
-		"runc has just begun": {[]string{"exec.fifo"}, false},
-	} {
-		dir := filepath.Join(t.TempDir(), "id")
-		err := os.Mkdir(dir, 0o700)
-		for _, f := range test.files {
-			if f[len(f)-1] == '/' {
-				err = errors.Join(err, os.Mkdir(filepath.Join(dir, f), 0o700))
-			} else {
-				err = errors.Join(err, os.WriteFile(filepath.Join(dir, f), nil, 0o600))
-			}
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := stateless(dir); got != test.want {
-			t.Errorf("%s: %v", name, got)
-		}
-		if os.Geteuid() != 0 {
-			continue // only root may unmount
-		}
-		// Nothing but empty directories is ever removed.
-		if err := RemoveStateless(dir); (err == nil) != test.want || exists(dir) == test.want {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-}

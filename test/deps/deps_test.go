@@ -18,18 +18,21 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl":         {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl-runtime": {"internal/runtime"},
 	"cmd/checkpointctl/cli": {
-		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/restore", "internal/runtime", "internal/seal",
+		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
+		"internal/recovery", "internal/restore", "internal/runtime", "internal/seal",
 	},
 	"internal/batch":      {"internal/docker"},
-	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/linux", "internal/metadata", "internal/mounts", "internal/runtime", "internal/seal"},
+	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/linux", "internal/metadata", "internal/mounts", "internal/recovery", "internal/seal"},
 	"internal/restore":    {"internal/checkpoint", "internal/docker", "internal/linux", "internal/metadata", "internal/mounts", "internal/runtime"},
-	"internal/linux":      nil,
-	"internal/runtime":    nil,
-	"internal/docker":     {"internal/mounts"},
+	"internal/docker":     {"internal/linux", "internal/mounts", "internal/runtime"},
+	"internal/dockerd":    {"internal/linux", "internal/runtime"},
 	"internal/config":     nil,
 	"internal/criu":       nil,
+	"internal/linux":      nil,
 	"internal/metadata":   nil,
 	"internal/mounts":     nil,
+	"internal/recovery":   {"internal/criu", "internal/docker", "internal/linux", "internal/metadata", "internal/runtime"},
+	"internal/runtime":    {"internal/linux"},
 	"internal/seal":       nil,
 }
 
@@ -39,6 +42,26 @@ var users = map[string]string{
 	"github.com/docker/docker/":              "internal/docker",
 	"github.com/checkpoint-restore/go-criu/": "internal/criu",
 	"filippo.io/age":                         "internal/seal",
+}
+
+// light are packages that small static programs import: with all that they
+// need in turn they take no other library than these.
+var light = map[string][]string{
+	"internal/runtime": {"golang.org/x/sys/unix", "github.com/moby/sys/mountinfo"},
+}
+
+func TestLight(t *testing.T) {
+	for name, libraries := range light {
+		out, err := exec.Command("go", "list", "-deps", "-f", "{{if not .Standard}}{{.ImportPath}}{{end}}", module+name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range strings.Fields(string(out)) {
+			if !strings.HasPrefix(p, module) && !slices.Contains(libraries, p) {
+				t.Errorf("%s needs %s", name, p)
+			}
+		}
+	}
 }
 
 func TestImports(t *testing.T) {

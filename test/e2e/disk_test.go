@@ -152,7 +152,7 @@ func TestDiskThatIsGone(t *testing.T) {
 			}
 			d.mount(p.store)
 			p.must(0, "verify", p.name, "old")
-			p.mended(1)
+			p.recovered(1)
 		})
 	}
 }

@@ -93,9 +93,9 @@ func (b *box) hidden() string {
 	return strings.Join(out, " ")
 }
 
-// mended makes the next checkpoint, which undoes what a fault left, and
+// recovered makes the next checkpoint, which undoes what a fault left, and
 // removes it. So many others are listed by then.
-func (p *live) mended(want int) {
+func (p *live) recovered(want int) {
 	p.t.Helper()
 	if list := p.list(); len(list) != want {
 		p.t.Errorf("listed: %+v", list)
@@ -118,7 +118,7 @@ func TestKillAtEveryStage(t *testing.T) {
 	for _, s := range stages {
 		t.Run(s.name, func(t *testing.T) {
 			p.on(t)
-			// CRIU is killed: checkpointctl says so, and mends.
+			// CRIU is killed: checkpointctl says so, and recovers.
 			g := p.dumpTo(s)
 			kill(g.worker)
 			code, stderr := g.open()
@@ -140,7 +140,7 @@ func TestKillAtEveryStage(t *testing.T) {
 			if s.name == "thawed" { // or too late
 				_ = p.ctl("rm", p.name, "gated")
 			}
-			p.mended(0)
+			p.recovered(0)
 		})
 	}
 	p.on(t)
@@ -181,7 +181,7 @@ func TestKillOfBoth(t *testing.T) {
 		t.Errorf("still to repair: %s", r.stdout)
 	}
 	p.reconnect()
-	p.mended(0)
+	p.recovered(0)
 }
 
 // A run whose container is killed for it, and which is killed then, leaves a
@@ -224,7 +224,7 @@ func TestKillOfTheContainer(t *testing.T) {
 		docker(t, "restart", "-t", "0", p.client.name)
 		p.client.await(0)
 		p.init = p.pid()
-		p.mended(0)
+		p.recovered(0)
 	}
 }
 
@@ -243,7 +243,7 @@ func TestHungCRIU(t *testing.T) {
 			!strings.Contains(stderr, "CRIU got no further") || !strings.Contains(stderr, "the container runs on") {
 			t.Errorf("%s: exit %d: %s", s.name, code, stderr)
 		}
-		p.mended(0)
+		p.recovered(0)
 	}
 }
 
@@ -262,7 +262,7 @@ func TestFailingCRIU(t *testing.T) {
 		if fault == "136" {
 			whole = 1
 		}
-		p.mended(whole)
+		p.recovered(whole)
 	}
 }
 
@@ -278,14 +278,14 @@ func TestTwoRunsAtOnce(t *testing.T) {
 	if code, stderr := g.open(); code != 0 {
 		t.Errorf("the first: exit %d: %s", code, stderr)
 	}
-	p.mended(1)
+	p.recovered(1)
 	// The CRIU of a killed run holds the lock as long as it works.
 	g = p.dumpTo(at("pages"))
 	_ = g.cmd.Process.Kill()
 	_ = g.cmd.Wait()
 	p.must(13, "checkpoint", p.name)
 	g.open()
-	p.mended(0)
+	p.recovered(0)
 }
 
 func TestSignalsAtAnyTime(t *testing.T) {
@@ -304,7 +304,7 @@ func TestSignalsAtAnyTime(t *testing.T) {
 		if done {
 			whole = 1
 		}
-		p.mended(whole)
+		p.recovered(whole)
 	}
 }
 
@@ -333,7 +333,7 @@ func TestKillBetweenRounds(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		p.mended(0)
+		p.recovered(0)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-type outcome struct{ tried, survived, mended int }
+type outcome struct{ tried, survived, recovered int }
 
 // TestSoak kills at random times and prints the table of docs/reliability.md:
 // see scripts/soak.sh. SOAK_RUNS says how often.
@@ -45,7 +45,7 @@ func TestSoak(t *testing.T) {
 					stage, got := b.soak(victim, took)
 					mu.Lock()
 					c := counts[[2]string{victim, stage}]
-					c.tried, c.survived, c.mended = c.tried+1, c.survived+got.survived, c.mended+got.mended
+					c.tried, c.survived, c.recovered = c.tried+1, c.survived+got.survived, c.recovered+got.recovered
 					counts[[2]string{victim, stage}] = c
 					mu.Unlock()
 				}
@@ -54,7 +54,7 @@ func TestSoak(t *testing.T) {
 	})
 	for _, key := range sorted(counts) {
 		c := counts[key]
-		fmt.Fprintf(os.Stdout, "soak| %s | %s | %d | %d | %d |\n", key[0], key[1], c.tried, c.survived, c.mended)
+		fmt.Fprintf(os.Stdout, "soak| %s | %s | %d | %d | %d |\n", key[0], key[1], c.tried, c.survived, c.recovered)
 	}
 }
 
@@ -80,14 +80,14 @@ func (b *box) soak(victim string, took time.Duration) (stage string, got outcome
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	mended := rand.IntN(4) == 0 && strings.Contains(b.must(0, "repair").stdout, b.name)
+	recovered := rand.IntN(4) == 0 && strings.Contains(b.must(0, "repair").stdout, b.name)
 	survived := t.Run(stage, func(t *testing.T) {
 		b.t = t
 		for _, r := range b.list() {
 			b.must(0, "verify", b.name, r.Checkpoint)
 		}
 		next := b.must(0, "checkpoint", b.name, "--name", "next", "--network-lock", "skip")
-		mended = mended || strings.Contains(next.stderr, "mended")
+		recovered = recovered || strings.Contains(next.stderr, "recovered")
 		if now := b.pid(); now != init {
 			t.Errorf("pid was %s, is %s", init, now)
 		}
@@ -103,8 +103,8 @@ func (b *box) soak(victim string, took time.Duration) (stage string, got outcome
 	b.t = t
 	if survived {
 		got.survived = 1
-		if mended {
-			got.mended = 1
+		if recovered {
+			got.recovered = 1
 		}
 	}
 	return stage, got

@@ -62,7 +62,7 @@ func runBatch(ctx context.Context, d *deps, o checkpointOptions) error {
 			return err
 		}
 	}
-	m, err := d.maker(o)
+	m, err := d.maker(ctx, o)
 	if err != nil {
 		return err
 	}

@@ -169,7 +169,7 @@ func (d *deps) checkDocker(ctx context.Context) []finding {
 
 // checkRestore says how a `docker start` would come to restore here.
 func (d *deps) checkRestore(ctx context.Context, client *docker.Client) finding {
-	r, err := d.restorer(client)
+	r, err := d.restorer(ctx, client)
 	var route restore.Route
 	if err == nil {
 		route, err = r.Route(ctx, "")

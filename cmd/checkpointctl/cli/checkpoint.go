@@ -117,7 +117,7 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err := d.requireRoot(); err != nil {
 		return err
 	}
-	m, err := d.maker(o)
+	m, err := d.maker(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -153,13 +153,13 @@ type maker struct {
 	seal    *seal.Recipients // nil for plain images
 }
 
-func (d *deps) maker(o checkpointOptions) (*maker, error) {
+func (d *deps) maker(ctx context.Context, o checkpointOptions) (*maker, error) {
 	recipients, err := d.recipients(o)
 	if err != nil {
 		return nil, err
 	}
 	if !o.dryRun {
-		_ = metadata.SweepStages(d.cfg.Encrypt.Stage, false)
+		d.recoverStages(ctx)
 	}
 	client, err := d.docker()
 	if err != nil {
@@ -168,7 +168,7 @@ func (d *deps) maker(o checkpointOptions) (*maker, error) {
 	m := &maker{deps: d, dumper: d.dumper(), client: client, seal: recipients}
 	m.dumper.Memory = d.store().Memory()
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
-	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended}
+	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Store: d.store(), Recovery: d.recovery(client), Policy: d.policy(), Version: Version}
 	return m, nil
 }
 
@@ -179,7 +179,7 @@ func (m *maker) container(ctx context.Context, ref string) (docker.Container, er
 	if err != nil || c.State != "paused" || m.store().PausedBy(c.Name) != c.ID {
 		return c, err
 	}
-	if err := m.mend(ctx, m.client, c); err != nil {
+	if err := m.recovery(m.client).Container(ctx, c); err != nil {
 		return c, err
 	}
 	return m.client.Inspect(ctx, c.ID)

@@ -112,8 +112,8 @@ func libexec() string {
 	return filepath.Join(filepath.Dir(self), "..", "libexec", "checkpointctl")
 }
 
-func (d *deps) restorer(client *docker.Client) (*restore.Restorer, error) {
-	opener, err := d.opener()
+func (d *deps) restorer(ctx context.Context, client *docker.Client) (*restore.Restorer, error) {
+	opener, err := d.opener(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -1,13 +1,13 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/pflag"
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/config"
-	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
@@ -42,8 +42,8 @@ func (d *deps) recipients(o checkpointOptions) (*seal.Recipients, error) {
 
 // opener opens encrypted checkpoints. What a killed run left unencrypted goes
 // first, whether or not there is something to open.
-func (d *deps) opener() (checkpoint.Opener, error) {
-	_ = metadata.SweepStages(d.cfg.Encrypt.Stage, false)
+func (d *deps) opener(ctx context.Context) (checkpoint.Opener, error) {
+	d.recoverStages(ctx)
 	ids, err := seal.ParseIdentities(d.cfg.Encrypt.Identity, d.cfg.Encrypt.PassphraseFile)
 	return checkpoint.Opener{Identities: ids, StageDir: d.cfg.Encrypt.Stage}, err
 }

@@ -10,8 +10,10 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/dockerd"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/recovery"
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
@@ -88,13 +90,13 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitExists, "take another --name, or checkpointctl rm it"
 	case errors.Is(err, metadata.ErrNeeded):
 		return exitExists, "remove the one that needs it first"
-	case errors.Is(err, metadata.ErrLocked), errors.Is(err, docker.ErrBusy):
+	case errors.Is(err, metadata.ErrLocked), errors.Is(err, recovery.ErrBusy):
 		return exitExists, ""
 	case errors.As(err, &refused):
 		return exitMounts, "unmount it, or add a rule under mounts.rules in the configuration"
 	case errors.Is(err, docker.ErrUnreachable):
 		return exitDocker, "is dockerd running, and are you root or in group docker?"
-	case errors.Is(err, docker.ErrNotSetUp), errors.Is(err, runtime.ErrDaemonJSON):
+	case errors.Is(err, docker.ErrNotSetUp), errors.Is(err, dockerd.ErrConfig):
 		return exitDocker, ""
 	case errors.Is(err, runtime.ErrUnfit):
 		return exitDocker, "checkpointctl check says what is possible; checkpointctl runtime install is another way"

@@ -58,7 +58,7 @@ func runLogs(ctx context.Context, d *deps, ref, name string, o logsOptions) erro
 		return err
 	}
 	if strings.HasSuffix(path, seal.Suffix) {
-		return showSealed(d, path, o)
+		return showSealed(ctx, d, path, o)
 	}
 	if o.errors {
 		f, err := os.Open(path)
@@ -72,8 +72,8 @@ func runLogs(ctx context.Context, d *deps, ref, name string, o logsOptions) erro
 }
 
 // showSealed prints the log of an encrypted checkpoint.
-func showSealed(d *deps, path string, o logsOptions) error {
-	opener, err := d.opener()
+func showSealed(ctx context.Context, d *deps, path string, o logsOptions) error {
+	opener, err := d.opener(ctx)
 	if err != nil {
 		return err
 	}

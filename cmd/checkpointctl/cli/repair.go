@@ -8,9 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
-	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/recovery"
 )
 
 func newRepairCmd(d *deps) *cobra.Command {
@@ -51,12 +50,8 @@ func runRepair(ctx context.Context, d *deps, dryRun bool) error {
 	if _, err := client.Daemon(ctx); err != nil {
 		return err
 	}
-	r := &checkpoint.Repairer{Docker: client, Store: d.store()}
-	list, err := r.All(ctx, dryRun)
-	for _, path := range metadata.SweepStages(d.cfg.Encrypt.Stage, dryRun) {
-		list = append(list, checkpoint.Leftover{What: "unencrypted images", Path: path, Action: checkpoint.Remove})
-	}
-	if printErr := printLeftovers(d, list); printErr != nil {
+	list, err := recovery.New(client, d.store(), d.cfg.Encrypt.Stage).All(ctx, dryRun)
+	if printErr := printFindings(d, list); printErr != nil {
 		return errors.Join(err, printErr)
 	}
 	if err != nil {
@@ -65,9 +60,9 @@ func runRepair(ctx context.Context, d *deps, dryRun bool) error {
 	return nil
 }
 
-func printLeftovers(d *deps, list []checkpoint.Leftover) error {
+func printFindings(d *deps, list []recovery.Finding) error {
 	if d.json {
-		return printJSON(d.out, append([]checkpoint.Leftover{}, list...))
+		return printJSON(d.out, append([]recovery.Finding{}, list...))
 	}
 	if len(list) == 0 {
 		_, err := fmt.Fprintln(d.errOut, "nothing to repair")
@@ -75,24 +70,29 @@ func printLeftovers(d *deps, list []checkpoint.Leftover) error {
 	}
 	return table(d.out, func(w io.Writer) {
 		fmt.Fprint(w, "WHAT\tCONTAINER\tPATH\tACTION\n")
-		for _, l := range list {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", l.What, dash(l.Container), dash(l.Path), l.Action)
+		for _, f := range list {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", f.What, dash(f.Container), dash(f.Path), f.Action)
 		}
 	})
 }
 
-// mend undoes what a killed run left of the container, and says so.
-func (d *deps) mend(ctx context.Context, client *docker.Client, c docker.Container) error {
-	r := &checkpoint.Repairer{Docker: client, Store: d.store()}
-	list, err := r.Container(ctx, c)
-	for _, l := range list {
-		d.mended(l)
-	}
-	return err
+// recovery is for the next run on a container: it says what was recovered.
+func (d *deps) recovery(client *docker.Client) *recovery.Recoverer {
+	r := recovery.New(client, d.store(), d.cfg.Encrypt.Stage)
+	r.Recovered = d.recovered
+	return r
 }
 
-func (d *deps) mended(l checkpoint.Leftover) {
-	if l.Action != checkpoint.Leave {
-		d.log.Warnf("mended after a run that was killed: %s of %s: %s %s", l.What, l.Container, l.Action, l.Path)
+// recoverStages is for what opens or makes encrypted checkpoints. What cannot be
+// removed is no reason not to go on.
+func (d *deps) recoverStages(ctx context.Context) {
+	for _, f := range recovery.Stages(d.cfg.Encrypt.Stage) {
+		if f.Recover(ctx) == nil {
+			d.recovered(f)
+		}
 	}
+}
+
+func (d *deps) recovered(f recovery.Finding) {
+	d.log.Warnf("recovered from a run that was killed: %s: %s %s", f, f.Action, f.Path)
 }

@@ -49,14 +49,14 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 	if err != nil {
 		return err
 	}
-	if err := d.mend(ctx, client, c); err != nil {
+	if err := d.recovery(client).Container(ctx, c); err != nil {
 		return err
 	}
 	rec, err := d.store().Find(c.Name, name)
 	if err != nil {
 		return err
 	}
-	r, err := d.restorer(client)
+	r, err := d.restorer(ctx, client)
 	if err != nil {
 		return err
 	}

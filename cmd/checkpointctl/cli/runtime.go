@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
-	"github.com/checkpointctl/checkpointctl/internal/runtime"
+	"github.com/checkpointctl/checkpointctl/internal/dockerd"
 )
 
 func newRuntimeCmd(d *deps) *cobra.Command {
@@ -19,7 +19,7 @@ func newRuntimeCmd(d *deps) *cobra.Command {
 		Long: `Register checkpointctl-runtime with Docker, or take it out again. It is not needed
 where checkpointctl check says that restores go by a link. Where no link can be
 made, because the directories before runc are read-only, containers that were
-created with --runtime ` + runtime.Name + ` can be restored.
+created with --runtime ` + dockerd.Runtime + ` can be restored.
 `,
 		Args: cobra.NoArgs,
 	}
@@ -35,7 +35,7 @@ func newRuntimeInstallCmd(d *deps) *cobra.Command {
 		Long: `Add checkpointctl-runtime to the runtimes in Docker's daemon.json, keep the rest of
 that file, and let Docker read it again, without a restart. Containers run on.
 ` + exitHelp,
-		Example: "  checkpointctl runtime install --default\n  docker run -d --runtime " + runtime.Name + " nginx",
+		Example: "  checkpointctl runtime install --default\n  docker run -d --runtime " + dockerd.Runtime + " nginx",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runRuntimeInstall(cmd.Context(), d, asDefault)
@@ -62,58 +62,58 @@ could not start them any more.
 }
 
 func runRuntimeInstall(ctx context.Context, d *deps, asDefault bool) error {
-	client, dockerd, err := d.dockerd()
+	client, daemon, err := d.dockerd()
 	if err != nil {
 		return err
 	}
-	if err := dockerd.Register(d.standIn(), asDefault); err != nil {
+	if err := daemon.Register(d.standIn(), asDefault); err != nil {
 		return err
 	}
-	if err := reload(ctx, client, dockerd, true); err != nil {
+	if err := reload(ctx, client, daemon, true); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(d.errOut, "%s has runtime %s now\n", dockerd.File, runtime.Name)
+	_, err = fmt.Fprintf(d.errOut, "%s has runtime %s now\n", daemon.File, dockerd.Runtime)
 	return err
 }
 
 func runRuntimeUninstall(ctx context.Context, d *deps) error {
-	client, dockerd, err := d.dockerd()
+	client, daemon, err := d.dockerd()
 	if err != nil {
 		return err
 	}
-	names, err := client.WithRuntime(ctx, runtime.Name)
+	names, err := client.WithRuntime(ctx, dockerd.Runtime)
 	if err != nil {
 		return err
 	}
 	if len(names) > 0 {
-		return &docker.StateError{Name: strings.Join(names, ", "), Is: "has runtime " + runtime.Name + ", without which Docker cannot start it", Hint: "remove it, or create it again with another runtime"}
+		return &docker.StateError{Name: strings.Join(names, ", "), Is: "has runtime " + dockerd.Runtime + ", without which Docker cannot start it", Hint: "remove it, or create it again with another runtime"}
 	}
-	if err := dockerd.Unregister(); err != nil {
+	if err := daemon.Unregister(); err != nil {
 		return err
 	}
-	if err := reload(ctx, client, dockerd, false); err != nil {
+	if err := reload(ctx, client, daemon, false); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(d.errOut, "%s has no runtime %s any more\n", dockerd.File, runtime.Name)
+	_, err = fmt.Fprintf(d.errOut, "%s has no runtime %s any more\n", daemon.File, dockerd.Runtime)
 	return err
 }
 
 // dockerd finds the daemon whose configuration is to be changed.
-func (d *deps) dockerd() (*docker.Client, runtime.Dockerd, error) {
+func (d *deps) dockerd() (*docker.Client, dockerd.Daemon, error) {
 	if err := d.requireRoot(); err != nil {
-		return nil, runtime.Dockerd{}, err
+		return nil, dockerd.Daemon{}, err
 	}
 	client, err := d.docker()
 	if err != nil {
-		return nil, runtime.Dockerd{}, err
+		return nil, dockerd.Daemon{}, err
 	}
-	dockerd, err := runtime.FindDockerd(client.Socket())
-	return client, dockerd, err
+	daemon, err := dockerd.Find(client.Socket())
+	return client, daemon, err
 }
 
 // reload waits until Docker knows the runtime, or does not know it any more.
-func reload(ctx context.Context, client *docker.Client, dockerd runtime.Dockerd, want bool) error {
-	if err := dockerd.Reload(); err != nil {
+func reload(ctx context.Context, client *docker.Client, daemon dockerd.Daemon, want bool) error {
+	if err := daemon.Reload(); err != nil {
 		return err
 	}
 	for range 100 {
@@ -121,10 +121,10 @@ func reload(ctx context.Context, client *docker.Client, dockerd runtime.Dockerd,
 		if err != nil {
 			return err
 		}
-		if _, known := info.Runtimes[runtime.Name]; known == want {
+		if _, known := info.Runtimes[dockerd.Runtime]; known == want {
 			return nil
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return fmt.Errorf("%w: dockerd (pid %d) does not take %s up; its log says why", runtime.ErrDaemonJSON, dockerd.PID, dockerd.File)
+	return fmt.Errorf("%w: dockerd (pid %d) does not take %s up; its log says why", dockerd.ErrConfig, daemon.PID, daemon.File)
 }

@@ -50,7 +50,7 @@ No container is touched.
 }
 
 func runVerify(ctx context.Context, d *deps, ref, name string) error {
-	opener, err := d.opener()
+	opener, err := d.opener(ctx)
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
-// A leftover is published, under another name if its own was taken since.
+// A finding is published, under another name if its own was taken since.
 func TestAdopt(t *testing.T) {
 	s := Store{Dir: t.TempDir()}
 	unlock, err := s.Lock("web")
@@ -56,7 +56,7 @@ func TestAdopt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if left := s.Leftovers("web"); len(left) != 1 || left[0].Only {
+		if left := s.Findings("web"); len(left) != 1 || left[0].Only {
 			t.Fatalf("begun: %+v", left)
 		}
 		if err := os.WriteFile(filepath.Join(d.Dir, "pages-1.img"), []byte("pages"), 0o644); err != nil {
@@ -66,7 +66,7 @@ func TestAdopt(t *testing.T) {
 		if err := d.Complete(r); err != nil {
 			t.Fatal(err)
 		}
-		left := s.Leftovers("web")
+		left := s.Findings("web")
 		if len(left) != 1 || !left[0].Only || left[0].Record == nil {
 			t.Fatalf("complete: %+v", left)
 		}

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// Leftover is a hidden directory that a run which was killed left in a
+// Finding is a hidden directory that a run which was killed left in a
 // container's directory.
-type Leftover struct {
+type Finding struct {
 	Path string
 	// Only says that it holds, or may hold, all there is of a container that
 	// was killed. It is not to be removed.
@@ -18,24 +18,24 @@ type Leftover struct {
 	Record *Record
 }
 
-// Leftovers lists them. The caller holds the container's lock: nobody else
+// Findings lists them. The caller holds the container's lock: nobody else
 // works on them.
-func (s Store) Leftovers(container string) []Leftover {
-	var list []Leftover
+func (s Store) Findings(container string) []Finding {
+	var list []Finding
 	entries, _ := os.ReadDir(filepath.Join(s.Dir, container))
 	for _, e := range entries {
-		l := Leftover{Path: filepath.Join(s.Dir, container, e.Name())}
+		f := Finding{Path: filepath.Join(s.Dir, container, e.Name())}
 		switch {
 		case strings.HasPrefix(e.Name(), oldPrefix):
 		case strings.HasPrefix(e.Name(), keptPrefix):
-			l.Only, l.Record = true, whole(l.Path, container)
+			f.Only, f.Record = true, whole(f.Path, container)
 		case strings.HasPrefix(e.Name(), draftPrefix):
-			l.Record = whole(l.Path, container)
-			l.Only = l.Record != nil
+			f.Record = whole(f.Path, container)
+			f.Only = f.Record != nil
 		default:
 			continue
 		}
-		list = append(list, l)
+		list = append(list, f)
 	}
 	return list
 }
@@ -55,10 +55,10 @@ func whole(dir, container string) *Record {
 	return &r
 }
 
-// Adopt publishes a whole leftover under its record's name, or the next free
+// Adopt publishes a whole finding under its record's name, or the next free
 // one, and returns its path.
-func (s Store) Adopt(l Leftover) (string, error) {
-	r := *l.Record
+func (s Store) Adopt(f Finding) (string, error) {
+	r := *f.Record
 	name, err := s.Free(r.Name, r.Checkpoint)
 	if err != nil {
 		name, err = s.Free(r.Name, "")
@@ -67,9 +67,9 @@ func (s Store) Adopt(l Leftover) (string, error) {
 		return "", err
 	}
 	r.Checkpoint = name
-	if r.Files, r.SizeBytes, err = Hash(l.Path); err != nil {
+	if r.Files, r.SizeBytes, err = Hash(f.Path); err != nil {
 		return "", err
 	}
-	d := &Draft{Dir: l.Path, store: s, container: r.Name, final: name}
+	d := &Draft{Dir: f.Path, store: s, container: r.Name, final: name}
 	return s.Path(r.Name, name), d.Publish(r)
 }

@@ -1,33 +1,34 @@
-package docker
+package linux
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"runtime"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // criuMark is on CRIU's own packets, which its lock lets through (SOCCR_MARK).
 const criuMark = "--mark 0xc114"
 
-// networkLock returns what `iptables -S`, `ip6tables -S` and `nft list tables`
-// show of CRIU's lock in the network namespace of a process, as commands that
-// make it: a chain CRIU with jumps to it, a rule for each connection where the
-// namespace is the host's, or a table CRIU-ID (criu/net.c, criu/netfilter.c).
-// Tools that are not there made no lock, but for nft, which CRIU does without.
-func networkLock(pid int) (map[string][]string, error) {
+// NetworkLock is CRIU's, in the network namespace of a process.
+type NetworkLock struct {
+	pid   int
+	rules map[string][]string // by tool
+}
+
+// FindNetworkLock looks for CRIU's lock in what `iptables -S`, `ip6tables -S`
+// and `nft list tables` show in the network namespace of a process: a chain CRIU
+// with jumps to it, a rule for each connection where the namespace is the
+// host's, or a table CRIU-ID (criu/net.c, criu/netfilter.c). Tools that are not
+// there made no lock, but for nft, which CRIU does without.
+func FindNetworkLock(pid int) (NetworkLock, error) {
 	found := map[string][]string{}
-	err := inNetNS(pid, func() {
+	err := InNetNS(pid, func() {
 		for _, tool := range [...]string{"iptables", "ip6tables"} {
 			out, _ := exec.Command(tool, "-w", "-S").Output()
 			for line := range strings.Lines(string(out)) {
-				if f := strings.Fields(line); len(f) > 1 && (f[1] == "CRIU" || strings.Contains(line, "-j CRIU") ||
-					strings.Contains(line, "! "+criuMark) && strings.Contains(line, "-j DROP")) {
+				if isLock(line) {
 					found[tool] = append(found[tool], strings.TrimSpace(line))
 				}
 			}
@@ -39,14 +40,23 @@ func networkLock(pid int) (map[string][]string, error) {
 			}
 		}
 	})
-	return found, err
+	return NetworkLock{pid: pid, rules: found}, err
 }
 
-// unlockNetwork takes back what networkLock found.
-func unlockNetwork(pid int, found map[string][]string) error {
+func isLock(rule string) bool {
+	f := strings.Fields(rule)
+	return len(f) > 1 && (f[1] == "CRIU" || strings.Contains(rule, "-j CRIU") ||
+		strings.Contains(rule, "! "+criuMark) && strings.Contains(rule, "-j DROP"))
+}
+
+// Found says whether there is a lock.
+func (l NetworkLock) Found() bool { return len(l.rules) > 0 }
+
+// Remove takes the lock away.
+func (l NetworkLock) Remove() error {
 	var errs []error
-	err := inNetNS(pid, func() {
-		for tool, lines := range found {
+	err := InNetNS(l.pid, func() {
+		for tool, lines := range l.rules {
 			if tool == "nft" {
 				for _, table := range lines {
 					errs = append(errs, feed("", tool, append([]string{"delete"}, strings.Fields(table)...)...))
@@ -69,6 +79,24 @@ func unlockNetwork(pid int, found map[string][]string) error {
 	return errors.Join(append(errs, err)...)
 }
 
+// LockInput drops what the network namespace of a process takes in, but for
+// CRIU's own packets. It is in the form of CRIU's own lock: FindNetworkLock
+// finds it.
+func LockInput(pid int) error { return input(pid, "-I ") }
+
+// UnlockInput takes back what LockInput did.
+func UnlockInput(pid int) error { return input(pid, "-D ") }
+
+func input(pid int, action string) error {
+	var errs []error
+	err := InNetNS(pid, func() {
+		for _, tool := range [...]string{"iptables", "ip6tables"} {
+			errs = append(errs, filter(tool, action+"INPUT -m mark ! "+criuMark+" -j DROP"))
+		}
+	})
+	return errors.Join(append(errs, err)...)
+}
+
 // filter gives lines of its language to iptables or ip6tables.
 func filter(tool string, lines ...string) error {
 	return feed("*filter\n"+strings.Join(lines, "\n")+"\nCOMMIT\n", tool+"-restore", "-w", "--noflush")
@@ -82,24 +110,4 @@ func feed(input, name string, args ...string) error {
 		return fmt.Errorf("%s: %w: %s", name, err, bytes.TrimSpace(out))
 	}
 	return nil
-}
-
-// inNetNS runs f on a thread in the network namespace of a process. Commands
-// that f starts are born there. The thread ends with it.
-func inNetNS(pid int, f func()) error {
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: Go ends such a thread
-		err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	return <-done
 }

@@ -1,4 +1,4 @@
-package docker
+package linux
 
 import (
 	"os"
@@ -10,7 +10,7 @@ import (
 
 // Whatever the kernel writes: one entry a line with three fields, one of three
 // modes, and the path shown is one of those listed.
-func FuzzParseCgroup(f *testing.F) {
+func FuzzParseCgroups(f *testing.F) {
 	data, err := os.ReadFile(filepath.Join("testdata", "hybrid.cgroup")) // of a container
 	if err != nil {
 		f.Fatal(err)
@@ -18,15 +18,14 @@ func FuzzParseCgroup(f *testing.F) {
 	f.Add(string(data))
 	f.Add("0::/system.slice/docker-x.scope\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		list, mode := parseCgroup(text)
-		if len(list) > strings.Count(text, "\n")+1 {
-			t.Errorf("%d cgroups", len(list))
+		c := parseCgroups(text)
+		if len(c.List) > strings.Count(text, "\n")+1 {
+			t.Errorf("%d cgroups", len(c.List))
 		}
-		if !slices.Contains([]string{"v1", "hybrid", "v2"}, mode) {
-			t.Errorf("mode %q", mode)
+		if !slices.Contains([]string{"v1", "hybrid", "v2"}, c.Mode) {
+			t.Errorf("mode %q", c.Mode)
 		}
-		c := Container{Cgroups: list, CgroupMode: mode}
-		if p := c.CgroupPath(); p != "" && !slices.ContainsFunc(list, func(g Cgroup) bool { return g.Path == p }) {
+		if p := c.Path(); p != "" && !slices.ContainsFunc(c.List, func(g Cgroup) bool { return g.Path == p }) {
 			t.Errorf("path %q is of no cgroup", p)
 		}
 	})

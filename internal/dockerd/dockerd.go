@@ -1,4 +1,5 @@
-package runtime
+// Package dockerd changes the configuration of a running dockerd.
+package dockerd
 
 import (
 	"bytes"
@@ -11,37 +12,40 @@ import (
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
 	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
-// Name is what the stand-in is called as a runtime of Docker.
-const Name = "checkpointctl"
+// Runtime is what the stand-in for runc is called as a runtime of Docker.
+const Runtime = "checkpointctl"
 
 const (
 	daemonJSON     = "/etc/docker/daemon.json"
 	defaultRuntime = "default-runtime"
-	runtimeKey     = "runtimes." + Name
+	runtimeKey     = "runtimes." + Runtime
 )
 
-// ErrDaemonJSON is a configuration of dockerd that cannot be changed.
-var ErrDaemonJSON = errors.New("docker's configuration cannot be changed")
+// ErrConfig is a configuration of dockerd that cannot be changed.
+var ErrConfig = errors.New("docker's configuration cannot be changed")
 
-// Dockerd is a daemon whose configuration is a file.
-type Dockerd struct {
+// Daemon is a dockerd whose configuration is a file.
+type Daemon struct {
 	PID  int
 	File string // of its configuration; it may not exist
 }
 
-// FindDockerd returns the daemon that listens on a unix socket.
-func FindDockerd(socket string) (Dockerd, error) {
-	pid, err := findDockerd(socket)
+// Find returns the daemon that listens on a unix socket.
+func Find(socket string) (Daemon, error) {
+	pid, err := runtime.FindDockerd(socket)
 	if err != nil {
-		return Dockerd{}, err
+		return Daemon{}, err
 	}
-	d := Dockerd{PID: pid, File: value(arguments(pid), "--config-file")}
+	d := Daemon{PID: pid, File: linux.Option(pid, "--config-file")}
 	if d.File == "" {
 		d.File = daemonJSON
 	}
-	if nsLink(pid, "mnt") != nsLink(os.Getpid(), "mnt") {
+	if linux.NamespaceLink(pid, "mnt") != linux.NamespaceLink(os.Getpid(), "mnt") {
 		d.File = filepath.Join(fmt.Sprintf("/proc/%d/root", pid), d.File)
 	}
 	return d, nil
@@ -50,21 +54,21 @@ func FindDockerd(socket string) (Dockerd, error) {
 // Register adds the stand-in to the daemon's runtimes, and with asDefault makes
 // it the one of new containers. The rest of the file stays to the letter. It
 // takes effect at Reload.
-func (d Dockerd) Register(standIn string, asDefault bool) error {
+func (d Daemon) Register(standIn string, asDefault bool) error {
 	return d.edit(func(text []byte) ([]byte, error) {
 		text, err := sjson.SetBytes(text, runtimeKey+".path", standIn)
 		if err == nil && asDefault {
-			text, err = sjson.SetBytes(text, defaultRuntime, Name)
+			text, err = sjson.SetBytes(text, defaultRuntime, Runtime)
 		}
 		return text, err
 	})
 }
 
 // Unregister takes back what Register did.
-func (d Dockerd) Unregister() error {
+func (d Daemon) Unregister() error {
 	return d.edit(func(text []byte) ([]byte, error) {
 		text, err := sjson.DeleteBytes(text, runtimeKey)
-		if err == nil && gjson.GetBytes(text, defaultRuntime).Str == Name {
+		if err == nil && gjson.GetBytes(text, defaultRuntime).Str == Runtime {
 			text, err = sjson.DeleteBytes(text, defaultRuntime)
 		}
 		if err == nil && len(gjson.GetBytes(text, "runtimes").Map()) == 0 {
@@ -75,10 +79,10 @@ func (d Dockerd) Unregister() error {
 }
 
 // Reload lets the daemon read its file again. Containers run on.
-func (d Dockerd) Reload() error { return unix.Kill(d.PID, unix.SIGHUP) }
+func (d Daemon) Reload() error { return unix.Kill(d.PID, unix.SIGHUP) }
 
 // edit replaces the file by what change makes of it.
-func (d Dockerd) edit(change func([]byte) ([]byte, error)) error {
+func (d Daemon) edit(change func([]byte) ([]byte, error)) error {
 	text, err := os.ReadFile(d.File)
 	absent := errors.Is(err, os.ErrNotExist)
 	if err != nil && !absent {
@@ -89,11 +93,11 @@ func (d Dockerd) edit(change func([]byte) ([]byte, error)) error {
 	}
 	// An administrator's comment or half a line is not ours to lose.
 	if !gjson.ValidBytes(text) || !gjson.ParseBytes(text).IsObject() {
-		return fmt.Errorf("%w: %s is not a JSON object", ErrDaemonJSON, d.File)
+		return fmt.Errorf("%w: %s is not a JSON object", ErrConfig, d.File)
 	}
 	changed, err := change(text)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", ErrDaemonJSON, d.File, err)
+		return fmt.Errorf("%w: %s: %w", ErrConfig, d.File, err)
 	}
 	if bytes.Equal(changed, text) {
 		return nil

@@ -1,0 +1,135 @@
+package linux
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/moby/sys/mountinfo"
+)
+
+func TestParseCgroups(t *testing.T) {
+	for name, test := range map[string]struct {
+		text, mode, path string
+	}{
+		"v1":     {"4:freezer:/docker/x\n3:cpu,cpuacct:/docker/x\n1:name=systemd:/docker/x\n", "v1", "/docker/x"},
+		"hybrid": {"4:cpu,freezer:/docker/x\n0::/system.slice\n", "hybrid", "/docker/x"},
+		"v2":     {"0::/system.slice/docker-x.scope\n", "v2", "/system.slice/docker-x.scope"},
+		"colon":  {"0::/a:b\n", "v2", "/a:b"},
+		"none":   {"", "v1", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := parseCgroups(test.text)
+			if c.Mode != test.mode || c.Path() != test.path {
+				t.Errorf("mode %q path %q, want %q %q", c.Mode, c.Path(), test.mode, test.path)
+			}
+		})
+	}
+}
+
+func TestHasPeers(t *testing.T) {
+	const header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	line := func(state string) string {
+		return "   0: 0100007F:0CEA 00000000:0000 " + state + " 00000000:00000000 00:00000000 00000000     0        0 20 1\n"
+	}
+	for table, want := range map[string]bool{
+		"": false, header: false, header + line("0A"): false, header + line("0A") + line("06") + line("07"): false,
+		header + line("0A") + line("01"): true, header + line("08"): true, header + line("02"): true, header + "odd\n": true,
+	} {
+		if got := hasPeers(table); got != want {
+			t.Errorf("%q: got %v", table, got)
+		}
+	}
+}
+
+func TestFreezerDir(t *testing.T) {
+	v1, v2 := "cgroup", "cgroup2"
+	mounted := []*mountinfo.Info{
+		{FSType: v1, VFSOptions: "rw,cpu", Root: "/", Mountpoint: "/cg/cpu"},
+		{FSType: v1, VFSOptions: "rw,freezer", Root: "/host", Mountpoint: "/cg/freezer"},
+		{FSType: v2, Root: "/", Mountpoint: "/cg/unified"},
+	}
+	for name, test := range map[string]struct{ mode, path, want string }{
+		"v1":               {"v1", "/host/docker/abc", "/cg/freezer/docker/abc"},
+		"not mounted":      {"v1", "/docker/abc", ""},
+		"v2":               {"v2", "/docker-abc.scope", "/cg/unified/docker-abc.scope"},
+		"systemd in it":    {"v2", "/docker/abc/init.scope", "/cg/unified/docker/abc"},
+		"without the name": {"v2", "/docker", "/cg/unified/docker"},
+	} {
+		c := Cgroups{Mode: test.mode, List: []Cgroup{{Controllers: "freezer", Path: test.path}}}
+		if got, err := c.freezerDir(mounted, "abc"); got != test.want || (err == nil) != (test.want != "") {
+			t.Errorf("%s: %s, %v", name, got, err)
+		}
+	}
+}
+
+// What holds others' tasks, too, is not to be frozen.
+func TestNoFreezerOfOthers(t *testing.T) {
+	c, err := ReadCgroups(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", "no-such-container"} {
+		if f, err := c.Freezer(name); err == nil {
+			t.Errorf("%q: %+v", name, f)
+		}
+	}
+}
+
+// The file is one of the kernel's: nothing is made where it is not.
+func TestFreezeAndThaw(t *testing.T) {
+	f := Freezer{dir: t.TempDir(), v2: true}
+	if err := f.Freeze(); err == nil || f.Frozen() {
+		t.Errorf("froze what is not there: %v", err)
+	}
+	if err := os.WriteFile(filepath.Join(f.dir, "cgroup.freeze"), []byte("0"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Freeze(); err != nil || !f.Frozen() {
+		t.Errorf("frozen %v, %v", f.Frozen(), err)
+	}
+	if err := f.Thaw(); err != nil || f.Frozen() {
+		t.Errorf("frozen %v, %v", f.Frozen(), err)
+	}
+}
+
+func TestOwnProcess(t *testing.T) {
+	pid := os.Getpid()
+	if p := Parent(pid); p != os.Getppid() {
+		t.Errorf("parent %d", p)
+	}
+	if dir, _ := os.Getwd(); WorkingDir(pid) != dir {
+		t.Errorf("working directory %s", WorkingDir(pid))
+	}
+	if !slices.Contains(Sharing(pid, "pid"), pid) {
+		t.Error("not in its own namespace")
+	}
+	list, err := Namespaces(pid, []Process{{"parent", os.Getppid()}})
+	if err != nil || len(list) == 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+	for _, n := range list {
+		if n.SharedWith != "host" {
+			t.Errorf("%+v", n)
+		}
+	}
+	if n, err := Memory(pid); n == 0 || err != nil {
+		t.Errorf("memory %d, %v", n, err)
+	}
+	// 2^22 is the most that pid_max can be.
+	if _, err := Memory(1<<22 + 1); err == nil || Traced(1<<22+1) || Parent(1<<22+1) != 0 {
+		t.Errorf("no such process: %v", err)
+	}
+}
+
+func TestIsLock(t *testing.T) {
+	for rule, want := range map[string]bool{
+		"-N CRIU": true, "-A CRIU -m mark --mark 0xc114 -j ACCEPT": true, "-A INPUT -j CRIU": true,
+		"-A INPUT -m mark ! --mark 0xc114 -j DROP": true, "-A INPUT -j DROP": false, "-P INPUT ACCEPT": false, "": false,
+	} {
+		if got := isLock(rule); got != want {
+			t.Errorf("%q: %v", rule, got)
+		}
+	}
+}

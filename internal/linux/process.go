@@ -1,0 +1,100 @@
+// Package linux reads what the kernel says of processes, of their cgroups,
+// namespaces and sockets, and undoes there what CRIU did. It knows nothing of
+// Docker.
+package linux
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+func proc(pid int, file string) string {
+	return filepath.Join("/proc", strconv.Itoa(pid), file)
+}
+
+// status returns a field of /proc/PID/status; empty when there is no such
+// process.
+func status(pid int, field string) string {
+	data, _ := os.ReadFile(proc(pid, "status"))
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, field+":"); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// Parent returns the pid of the process's parent; 0 when there is none.
+func Parent(pid int) int {
+	n, _ := strconv.Atoi(status(pid, "PPid"))
+	return n
+}
+
+// WorkingDir returns the process's working directory; empty when there is no
+// such process.
+func WorkingDir(pid int) string {
+	dir, _ := os.Readlink(proc(pid, "cwd"))
+	return dir
+}
+
+// Command returns the name of the process's program, cut to 15 bytes; empty
+// when there is no such process.
+func Command(pid int) string {
+	name, _ := os.ReadFile(proc(pid, "comm"))
+	return strings.TrimSpace(string(name))
+}
+
+// Option returns the value of an option in a process's command line, in either
+// spelling (--name value, --name=value); empty when there is none.
+func Option(pid int, name string) string {
+	data, _ := os.ReadFile(proc(pid, "cmdline"))
+	args := strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+	for i, arg := range args {
+		if value, ok := strings.CutPrefix(arg, name+"="); ok {
+			return value
+		}
+		if arg == name && i+1 < len(args) {
+			return args[i+1]
+		}
+	}
+	return ""
+}
+
+// Traced says whether another process traces this one, as CRIU and debuggers
+// do.
+func Traced(pid int) bool {
+	by := status(pid, "TracerPid")
+	return by != "" && by != "0"
+}
+
+// Memory returns how many bytes the processes in the pid namespace of one would
+// take in images, by their own accounts: an upper bound, since what they share
+// counts for each.
+func Memory(pid int) (int64, error) {
+	if _, err := os.Readlink(proc(pid, "ns/pid")); err != nil {
+		return 0, err
+	}
+	total := int64(0)
+	for _, p := range Sharing(pid, "pid") {
+		if data, err := os.ReadFile(proc(p, "status")); err == nil { // else it has ended
+			total += dumpable(string(data))
+		}
+	}
+	return total, nil
+}
+
+// dumpable sums up the memory in /proc/PID/status that no file holds,
+// proc_pid_status(5).
+func dumpable(status string) int64 {
+	total := int64(0)
+	for line := range strings.Lines(status) {
+		f := strings.Fields(line)
+		if len(f) == 3 && (f[0] == "RssAnon:" || f[0] == "RssShmem:" || f[0] == "VmSwap:") {
+			n, _ := strconv.ParseInt(f[1], 10, 64)
+			total += n << 10
+		}
+	}
+	return total
+}

@@ -1,0 +1,91 @@
+package recovery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
+)
+
+// paused finds the note of a run that had the container paused.
+func (r *Recoverer) paused(_ context.Context, c container) ([]Finding, error) {
+	id := r.store.PausedBy(c.name)
+	if id == "" {
+		return nil, nil
+	}
+	return []Finding{{What: "paused for a checkpoint", Action: Undo, do: func(ctx context.Context) error {
+		if err := r.docker.Unpause(ctx, id); err != nil {
+			return err
+		}
+		return r.store.NoteUnpaused(c.name)
+	}}}, nil
+}
+
+// inContainer finds what a CRIU that was killed left in a running container: its
+// network lock, TCP sockets in repair mode, a frozen cgroup. While any CRIU is
+// at work there, it is that one's: after some seconds of that, ErrBusy.
+func (r *Recoverer) inContainer(ctx context.Context, c container) ([]Finding, error) {
+	ref := c.id
+	if ref == "" {
+		ref = c.name
+	}
+	now, err := r.docker.Inspect(ctx, ref)
+	if errors.Is(err, docker.ErrNoSuchContainer) {
+		return nil, nil
+	}
+	if err != nil || now.State != "running" || now.PID == 0 {
+		return nil, err
+	}
+	if !quiet(ctx, now.PID) {
+		return nil, fmt.Errorf("container %s: %w", now.Name, ErrBusy)
+	}
+	var list []Finding
+	lock, err := linux.FindNetworkLock(now.PID)
+	if lock.Found() {
+		list = append(list, Finding{What: "network lock", Action: Undo, do: func(context.Context) error { return lock.Remove() }})
+	}
+	if socks := linux.InRepair(linux.Sharing(now.PID, "pid")); len(socks) > 0 {
+		list = append(list, Finding{What: "TCP sockets in repair mode", Action: Undo, do: func(context.Context) error { return linux.EndRepair(socks) }})
+	}
+	// Without a cgroup of its own there is none to touch.
+	if f, err := now.Cgroups.Freezer(now.ID); err == nil && f.Frozen() {
+		list = append(list, Finding{What: "frozen cgroup", Path: f.File(), Action: Undo, do: func(ctx context.Context) error {
+			// docker pause freezes too.
+			if again, err := r.docker.Inspect(ctx, ref); err != nil || again.State != "running" {
+				return err
+			}
+			return f.Thaw()
+		}})
+	}
+	return list, err
+}
+
+// quiet waits until no CRIU is at work on the container of this process. False
+// if that takes too long.
+func quiet(ctx context.Context, pid int) bool {
+	for range 100 {
+		if !busy(pid) {
+			return true
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return false
+}
+
+// busy says whether a task in the container's pid or network namespace is
+// traced, or an iptables runs there, maybe for a CRIU that is gone.
+func busy(pid int) bool {
+	return slices.ContainsFunc(linux.Sharing(pid, "pid"), linux.Traced) ||
+		slices.ContainsFunc(linux.Sharing(pid, "net"), func(p int) bool {
+			return strings.Contains(linux.Command(p), "tables") || linux.Traced(p)
+		})
+}
