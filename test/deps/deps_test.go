@@ -19,14 +19,17 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl/cli": {
 		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal",
 	},
-	"internal/batch":      {"internal/docker"},
-	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal"},
-	"internal/docker":     {"internal/mounts"},
-	"internal/config":     nil,
-	"internal/criu":       nil,
-	"internal/metadata":   nil,
-	"internal/mounts":     nil,
-	"internal/seal":       nil,
+	"internal/batch":                 {"internal/docker"},
+	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal"},
+	"internal/docker":                {"internal/mounts"},
+	"internal/config":                nil,
+	"internal/criu":                  nil,
+	"internal/linux/netns":           nil,
+	"internal/linux/netns/netnstest": nil,
+	"internal/linux/sysctl":          {"internal/linux/netns"},
+	"internal/metadata":              nil,
+	"internal/mounts":                nil,
+	"internal/seal":                  nil,
 }
 
 // users are the only packages that may import a library.
