@@ -24,6 +24,8 @@ var allowed = map[string][]string{
 	"internal/docker":                {"internal/mounts"},
 	"internal/config":                nil,
 	"internal/criu":                  nil,
+	"internal/linux/conntrack":       {"internal/linux/netns"},
+	"internal/linux/hold":            {"internal/linux/netns"},
 	"internal/linux/netns":           nil,
 	"internal/linux/netns/netnstest": nil,
 	"internal/linux/sysctl":          {"internal/linux/netns"},
@@ -34,6 +36,8 @@ var allowed = map[string][]string{
 
 // users are the only packages that may import a library.
 var users = map[string]string{
+	"github.com/ti-mo/":                      "internal/linux/conntrack",
+	"github.com/google/nftables":             "internal/linux/hold",
 	"github.com/spf13/viper":                 "internal/config",
 	"github.com/docker/docker/":              "internal/docker",
 	"github.com/checkpoint-restore/go-criu/": "internal/criu",
