@@ -168,7 +168,7 @@ func (d *deps) maker(o checkpointOptions) (*maker, error) {
 	m := &maker{deps: d, dumper: d.dumper(), client: client, seal: recipients}
 	m.dumper.Memory = d.store().Memory()
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
-	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended}
+	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Store: d.store(), Policy: d.policy(), Version: Version, Mended: d.mended, Warned: func(text string) { d.log.Warn(text) }}
 	return m, nil
 }
 
