@@ -41,7 +41,10 @@ func (n *network) readSysctls(c docker.Container) (err error) {
 	if _, own := namespaces(c); own {
 		n.sysctls, n.interfaceSysctls, err = sysctl.Changed(c.PID)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("container %s: %w", c.Name, err)
+	}
+	return nil
 }
 
 // readConnections is for after the dump, so that no connection is missed that is
