@@ -182,7 +182,7 @@ func forget(t *testing.T, e conntrack.Entry) {
 	t.Helper()
 	c, err := known.Dial(nil)
 	if err == nil {
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		err = c.Delete(known.NewFlow(6, 0, e.Source.Addr(), e.Destination.Addr(), e.Source.Port(), e.Destination.Port(), 0, 0))
 	}
 	if err != nil {

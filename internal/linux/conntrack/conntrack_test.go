@@ -162,7 +162,7 @@ func TestList(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		defer c.Close()
+		defer func() { _ = c.Close() }()
 		for _, f := range []conntrack.Flow{closing, opening, unanswered} {
 			if err := c.Create(f); err != nil {
 				t.Error(err)

@@ -24,7 +24,7 @@ func pair(t *testing.T, address string) (client, server net.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	if client, err = net.Dial("tcp", l.Addr().String()); err == nil {
 		server, err = l.Accept()
 	}
