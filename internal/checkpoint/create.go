@@ -48,6 +48,8 @@ type Creator struct {
 	Recovery recoverer
 	Policy   mounts.Policy
 	Version  string // of this program, for the record
+	// Warned, if set, hears of what a checkpoint cannot bring back.
+	Warned func(string)
 }
 
 // Request is one checkpoint to make.
@@ -131,6 +133,9 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 		m.awaitStop(ctx, c.ID)
 	}
 	t.record = m.record(req, t.job, plan)
+	if req.Options.LeaveRunning && !req.RoundsOnly {
+		t.connectionsRead = m.readAside(t.network, c)
+	}
 	t.record.Stats = metadata.Stats(result.Stats)
 	if req.Rounds != nil {
 		t.record.PreDump = preDump(t.policy, result)
@@ -194,7 +199,9 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 			return nil
 		}
 		// The last moment at which CRIU can still resume the container. From
-		// here on these images may be all there is of it.
+		// here on these images may be all there is of it. Docker removes its
+		// connections' entries when it sees the end.
+		m.warn(j.network.readConnections(c))
 		err := j.seal()
 		if err == nil {
 			err = j.draft.Complete(m.record(req, j, plan))
@@ -204,8 +211,9 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 		}
 		return req.member.commit(ctx)
 	}
+	r.Ready = beforeFreeze(j.network, req)
 	if req.member != nil {
-		r.Ready, r.FreezeCgroup = req.member.freeze, req.member.cgroup
+		r.FreezeCgroup = req.member.cgroup
 	}
 	return m.Dumper.Dump(ctx, r)
 }
@@ -286,6 +294,7 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
 	if req.Seal != nil {
 		r.Encrypted, r.Recipients = true, req.Seal.Names
 	}
+	j.network.into(&r)
 	return r
 }
 

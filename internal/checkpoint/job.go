@@ -30,6 +30,8 @@ type job struct {
 	policy              criu.Policy
 	began               time.Time
 	asked               <-chan docker.Daemon
+	network             *network
+	connectionsRead     <-chan struct{} // nil if they are not read aside
 }
 
 // LockAuto holds packets off by iptables if the container has connections, and
@@ -64,7 +66,7 @@ func hasStreams(dir string) bool {
 
 // begin settles what the store has to say: name, parent, a place for the images.
 func (m *Creator) begin(req Request) (job, error) {
-	j := job{kind: metadata.KindCheckpoint, options: req.Options, began: time.Now().UTC()}
+	j := job{kind: metadata.KindCheckpoint, options: req.Options, began: time.Now().UTC(), network: &network{}}
 	if req.RoundsOnly {
 		j.kind = metadata.KindPreDump
 	}
@@ -151,6 +153,10 @@ func (j job) publish(r *metadata.Record) (err error) {
 		err = errors.Join(err, g.Wait())
 		d := <-j.asked
 		r.Versions.Docker, r.Versions.Runc = d.Version, d.Runc
+	}
+	if j.connectionsRead != nil {
+		<-j.connectionsRead
+		j.network.into(r)
 	}
 	if err == nil {
 		err = j.draft.Publish(*r)

@@ -3,6 +3,7 @@ package metadata
 
 import (
 	"fmt"
+	"net/netip"
 	"time"
 )
 
@@ -54,6 +55,32 @@ type Network struct {
 	IP   string `json:"ip"`
 	IPv6 string `json:"ipv6,omitempty"`
 	MAC  string `json:"mac"`
+}
+
+// Connection is an entry of the host's connection tracking: see
+// internal/linux/conntrack, which has the same fields.
+type Connection struct {
+	Protocol         string         `json:"protocol"`
+	Source           netip.AddrPort `json:"source"`
+	Destination      netip.AddrPort `json:"destination"`
+	ReplySource      netip.AddrPort `json:"reply_source"`
+	ReplyDestination netip.AddrPort `json:"reply_destination"`
+	Status           uint32         `json:"status"`
+	TimeoutSeconds   uint32         `json:"timeout_s"`
+	Mark             uint32         `json:"mark,omitempty"`
+	Zone             uint16         `json:"zone,omitempty"`
+	State            uint8          `json:"state,omitempty"`
+	Flags            uint8          `json:"flags,omitempty"`
+	ReplyFlags       uint8          `json:"reply_flags,omitempty"`
+	WindowScale      uint8          `json:"window_scale,omitempty"`
+	ReplyWindowScale uint8          `json:"reply_window_scale,omitempty"`
+}
+
+// ProxiedConnection is one that docker-proxy relays, from its end to the
+// container's. It cannot be restored.
+type ProxiedConnection struct {
+	Peer    netip.AddrPort `json:"peer"`
+	Address netip.AddrPort `json:"address"`
 }
 
 // Mount is one mount with its action in the mount plan.
@@ -164,6 +191,13 @@ type Record struct {
 	Parent        string `json:"parent,omitempty"` // checkpoint of the same container that this one needs
 	TrackID       string `json:"track_id,omitempty"`
 	Container
+	// Of the container's own network namespace: the net.* sysctls that differ
+	// from a new one's, and those of interfaces that differ from its default.
+	Sysctls            map[string]string   `json:"sysctls,omitempty"`
+	InterfaceSysctls   map[string]string   `json:"interface_sysctls,omitempty"`
+	Connections        []Connection        `json:"connections,omitempty"`
+	ProxiedConnections []ProxiedConnection `json:"proxied_connections,omitempty"`
+
 	Timestamp    time.Time `json:"timestamp"`
 	Options      Options   `json:"options"`
 	PreDump      *PreDump  `json:"pre_dump,omitempty"`

@@ -168,7 +168,10 @@ func (d *deps) maker(ctx context.Context, o checkpointOptions) (*maker, error) {
 	m := &maker{deps: d, dumper: d.dumper(), client: client, seal: recipients}
 	m.dumper.Memory = d.store().Memory()
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
-	m.creator = &checkpoint.Creator{Dumper: m.dumper, Docker: client, Store: d.store(), Recovery: d.recovery(client), Policy: d.policy(), Version: Version}
+	m.creator = &checkpoint.Creator{
+		Dumper: m.dumper, Docker: client, Store: d.store(), Recovery: d.recovery(client), Policy: d.policy(), Version: Version,
+		Warned: func(text string) { d.log.Warn(text) },
+	}
 	return m, nil
 }
 

@@ -1,0 +1,143 @@
+package checkpoint
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux/conntrack"
+	"github.com/checkpointctl/checkpointctl/internal/linux/dockerproxy"
+	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
+	"github.com/checkpointctl/checkpointctl/internal/linux/sysctl"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+)
+
+// network is what a restore needs to know of a container's own network, which
+// Docker makes anew: CRIU's images do not have it.
+type network struct {
+	sysctls, interfaceSysctls sysctl.Settings
+	connections               []conntrack.Entry
+	proxied                   []dockerproxy.Connection
+}
+
+// into completes a record by what is known so far.
+func (n *network) into(r *metadata.Record) {
+	r.Sysctls, r.InterfaceSysctls = n.sysctls, n.interfaceSysctls
+	r.Connections, r.ProxiedConnections = nil, nil
+	for _, e := range n.connections {
+		r.Connections = append(r.Connections, metadata.Connection(e))
+	}
+	for _, c := range n.proxied {
+		r.ProxiedConnections = append(r.ProxiedConnections, metadata.ProxiedConnection(c))
+	}
+}
+
+// readSysctls is for right before the freeze: the rounds may take long.
+func (n *network) readSysctls(c docker.Container) (err error) {
+	if _, own := namespaces(c); own {
+		n.sysctls, n.interfaceSysctls, err = sysctl.Changed(c.PID)
+	}
+	if err != nil {
+		return fmt.Errorf("container %s: %w", c.Name, err)
+	}
+	return nil
+}
+
+// readConnections is for after the dump, so that no connection is missed that is
+// in the images: one made between reading and the freeze would be. A connection's
+// entry outlives the thaw, unless it is closed: then nobody waits for its restore.
+// Entries of later connections do no harm. What cannot be read is returned as a
+// warning: the checkpoint is good without it.
+func (n *network) readConnections(c docker.Container) (warnings []string) {
+	addresses := addressesOf(c)
+	if _, own := namespaces(c); !own || len(addresses) == 0 {
+		return nil
+	}
+	found, err := conntrack.List(daemonNetNS(c.PID), addresses)
+	if err != nil {
+		warnings = append(warnings, fmt.Sprintf("container %s: a restore cannot keep the connections through published ports: %v", c.Name, err))
+	}
+	n.proxied, err = dockerproxy.Connections(addresses)
+	if err != nil {
+		warnings = append(warnings, fmt.Sprintf("container %s: looking for connections through docker-proxy: %v", c.Name, err))
+	}
+	if k := len(n.proxied); k > 0 {
+		warnings = append(warnings, fmt.Sprintf("container %s: %s through docker-proxy, which a restore cannot keep: clients on the host reach published ports by it", c.Name, count(k, "connection goes", "connections go")))
+	}
+	n.connections = slices.DeleteFunc(found, func(e conntrack.Entry) bool {
+		return slices.Contains(n.proxied, dockerproxy.Connection{Peer: e.Source, Address: e.Destination})
+	})
+	return warnings
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprint(n, " ", many)
+}
+
+// readAside lets readConnections run beside what follows a dump. Its answer is
+// there when the channel is closed.
+func (m *Creator) readAside(n *network, c docker.Container) <-chan struct{} {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		m.warn(n.readConnections(c))
+	}()
+	return done
+}
+
+func (m *Creator) warn(warnings []string) {
+	for _, w := range warnings {
+		if m.Warned != nil {
+			m.Warned(w)
+		}
+	}
+}
+
+// beforeFreeze reads what can change until then, and lets a member of a group
+// freeze all.
+func beforeFreeze(n *network, req Request) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if err := n.readSysctls(req.Container); err != nil || req.member == nil {
+			return err
+		}
+		return req.member.freeze(ctx)
+	}
+}
+
+func addressesOf(c docker.Container) (list []netip.Addr) {
+	for _, n := range c.Networks {
+		for _, text := range [...]string{n.IP, n.IPv6} {
+			if a, err := netip.ParseAddr(text); err == nil {
+				list = append(list, a)
+			}
+		}
+	}
+	return list
+}
+
+// daemonNetNS is the network namespace that the container's parent, containerd's
+// shim, has in common with the daemon; empty for our own.
+func daemonNetNS(pid int) string {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return ""
+	}
+	_, rest, _ := strings.Cut(string(data), "\nPPid:")
+	var parent int
+	if _, err := fmt.Sscan(rest, &parent); err != nil {
+		return ""
+	}
+	path := netns.Of(parent)
+	theirs, err := os.Readlink(path)
+	if ours, ourErr := os.Readlink(netns.Of(os.Getpid())); err != nil || ourErr != nil || ours == theirs {
+		return ""
+	}
+	return path
+}

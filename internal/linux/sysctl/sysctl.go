@@ -1,0 +1,161 @@
+// Package sysctl reads and sets the sysctls of network namespaces.
+package sysctl
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
+)
+
+// Settings are values of sysctls by name. Names are those of sysctl(8):
+// net.core.somaxconn, with a slash for a dot in the name of an interface.
+type Settings map[string]string
+
+const root = "/proc/sys/"
+
+// pathOf lets no name lead out of the sysctls of networks.
+func pathOf(name string) (string, error) {
+	path := filepath.Join(root, swap(name))
+	if !strings.HasPrefix(path, root+"net/") {
+		return "", fmt.Errorf("%q is no sysctl of networks", name)
+	}
+	return path, nil
+}
+
+func nameOf(path string) string { return swap(strings.TrimPrefix(path, root)) }
+
+func swap(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '.':
+			return '/'
+		case '/':
+			return '.'
+		}
+		return r
+	}, name)
+}
+
+// Changed returns the sysctls of the network namespace of a process that differ
+// from a new namespace's, and apart from them those of its interfaces that
+// differ from the namespace's own default, which a new interface starts with.
+// They can be set only while the interface is there. The sysctls that belong to
+// the whole machine are not among them. It takes some milliseconds.
+func Changed(pid int) (namespace, interfaces Settings, err error) {
+	var own, fresh Settings
+	var errs [2]error
+	var both sync.WaitGroup
+	both.Add(2)
+	go func() {
+		defer both.Done()
+		errs[0] = netns.Do(netns.Of(pid), func() (err error) { own, err = read(); return err })
+	}()
+	go func() {
+		defer both.Done()
+		errs[1] = netns.Fresh(func() (err error) { fresh, err = read(); return err })
+	}()
+	both.Wait()
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, nil, fmt.Errorf("reading sysctls: %w", err)
+	}
+	namespace, interfaces = compare(own, fresh)
+	return namespace, interfaces, nil
+}
+
+// read returns all that can be read and written in the thread's namespace. What
+// is not the namespace's own can be read there at most.
+func read() (Settings, error) {
+	all := Settings{}
+	buf := make([]byte, 4096)
+	err := filepath.WalkDir(root+"net", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return nil // an interface that has gone
+		case err != nil || d.IsDir():
+			return err
+		}
+		name := nameOf(path)
+		if left(name) {
+			return nil
+		}
+		value, err := readFile(path, buf)
+		switch {
+		case err == nil:
+			all[name] = value
+		case errors.Is(err, unix.EROFS):
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// left says which sysctls are left out: secrets that the kernel makes, and the
+// MTU of IPv6, which follows the interface's own.
+func left(name string) bool {
+	if name == "net.ipv4.tcp_fastopen_key" || strings.HasSuffix(name, ".stable_secret") {
+		return true
+	}
+	dir, _, ok := ofInterface(name)
+	return ok && strings.HasPrefix(dir, "net.ipv6.conf.") && strings.HasSuffix(name, ".mtu")
+}
+
+// readFile reads a sysctl that can be written, too: the kernel heeds the mode of
+// these files also for root.
+func readFile(path string, buf []byte) (string, error) {
+	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = unix.Close(fd) }()
+	n, err := unix.Pread(fd, buf, 0)
+	if err == nil && n == len(buf) {
+		buf = make([]byte, 1<<18)
+		n, err = unix.Pread(fd, buf, 0)
+	}
+	if err != nil {
+		return "", err
+	}
+	return normal(string(buf[:n])), nil
+}
+
+// normal separates the numbers of a value by one space each, not by tabs.
+func normal(value string) string { return strings.Join(strings.Fields(value), " ") }
+
+// ofInterface splits the name of an interface's sysctl, such as
+// net.ipv4.conf.eth0.rp_filter, into what comes before and after the interface.
+// The loopback interface is as old as its namespace, so it counts as a part of it.
+func ofInterface(name string) (before, after string, ok bool) {
+	p := strings.Split(name, ".")
+	if len(p) != 5 || p[2] != "conf" && p[2] != "neigh" || p[3] == "all" || p[3] == "default" || p[3] == "lo" {
+		return "", "", false
+	}
+	return strings.Join(p[:3], ".") + ".", "." + p[4], true
+}
+
+func compare(own, fresh Settings) (namespace, interfaces Settings) {
+	namespace, interfaces = Settings{}, Settings{}
+	for name, value := range own {
+		before, after, ofOne := ofInterface(name)
+		if ofOne {
+			start, known := own[before+"default"+after]
+			if !known { // neigh.default is the machine's; every namespace has a loopback that started with it
+				start, known = fresh[before+"lo"+after]
+			}
+			if known && start != value {
+				interfaces[name] = value
+			}
+		} else if start, known := fresh[name]; known && start != value {
+			namespace[name] = value
+		}
+	}
+	return namespace, interfaces
+}
