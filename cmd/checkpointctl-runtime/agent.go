@@ -31,6 +31,7 @@ type agent struct {
 	started   *runtime.Asked  // `runc start`
 	aborts    []runtime.Asked // `runc kill` and `runc delete`
 	failure   error           // why the restore is being undone
+	warnings  []string        // for the user
 }
 
 // runAgent is the agent's process: ID, and the command line of `runc create`.
@@ -116,7 +117,7 @@ func (a *agent) handle(m runtime.Asked) {
 	case a.failure != nil:
 		m.Answer(runtime.Answer{Error: a.failure.Error()})
 	case m.Do == runtime.Namespaces:
-		m.Answer(answer(prepareNamespaces(m.PID, a.req)))
+		m.Answer(answer(a.prepareNamespace(m.PID)))
 	case m.Do == runtime.Connect:
 		a.init, a.waiting = runtime.FindTask(m.PID), &m
 		err := a.writePID()
@@ -129,6 +130,11 @@ func (a *agent) handle(m runtime.Asked) {
 		}
 		a.say("")
 	case m.Do == runtime.Start && a.waiting != nil:
+		if err := a.prepareConnected(); err != nil {
+			a.undo(err)
+			a.started = &m
+			return
+		}
 		a.started = &m
 		a.waiting.Answer(runtime.Answer{})
 		a.waiting, a.criuEnded = nil, nil
@@ -168,10 +174,10 @@ func (a *agent) over(err error) error {
 	if err != nil && a.runc != nil {
 		a.runc.awaitTasks()
 	}
-	if a.req.HoldPackets && err == nil {
-		err = releasePackets(a.init.PID)
+	if err == nil {
+		err = release(a.req, a.init.PID)
 	}
-	result := runtime.Result{Init: a.init}
+	result := runtime.Result{Init: a.init, Warnings: a.warnings}
 	if err != nil {
 		result.Error = err.Error()
 	}

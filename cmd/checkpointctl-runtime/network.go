@@ -1,67 +1,62 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
-	"runtime"
 	"strings"
 
-	"golang.org/x/sys/unix"
-
-	control "github.com/checkpointctl/checkpointctl/internal/runtime"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
+	"github.com/checkpointctl/checkpointctl/internal/linux/conntrack"
+	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
+	"github.com/checkpointctl/checkpointctl/internal/linux/sysctl"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
-// held lets through what CRIU sends itself (SOCCR_MARK), like the lock that CRIU
-// makes in a dump: `checkpointctl repair` finds both by it.
-const held = "INPUT -m mark ! --mark 0xc114 -j DROP"
+// prepareNamespace makes the init's network namespace as it was before Docker
+// knows that there is one, and before CRIU makes sockets in it: binding a port
+// below 1024 or an ICMP socket depends on sysctls.
+func (a *agent) prepareNamespace(pid int) error {
+	if a.req.HoldPackets {
+		if err := linux.LockInput(pid); err != nil {
+			return err
+		}
+	}
+	return a.apply(pid, a.req.Sysctls)
+}
 
-// prepareNamespaces makes the init's network namespace ready before Docker
-// knows that there is one.
-func prepareNamespaces(pid int, req control.Request) error {
+// prepareConnected is for when Docker has connected the network: it brings the
+// interfaces. What leaves the container finds the translation it had before.
+func (a *agent) prepareConnected() error {
+	err := a.apply(a.init.PID, a.req.InterfaceSysctls)
+	if err == nil && len(a.req.Connections) > 0 {
+		if putErr := conntrack.Put("", a.req.Connections); putErr != nil {
+			a.warn("connections through published ports: " + putErr.Error())
+		}
+	}
+	return err
+}
+
+// apply sets sysctls. A kernel may lack one that another has.
+func (a *agent) apply(pid int, s sysctl.Settings) error {
+	if len(s) == 0 {
+		return nil
+	}
+	err := sysctl.ApplyIn(netns.Of(pid), s)
+	var unset *sysctl.Error
+	if errors.As(err, &unset) && len(unset.Failed) == 0 {
+		a.warn(fmt.Sprintf("this kernel has no %s", strings.Join(unset.Missing, ", ")))
+		return nil
+	}
+	return err
+}
+
+// warn tells the user what is not as it was.
+func (a *agent) warn(text string) { a.warnings = append(a.warnings, text) }
+
+// release lets packets in again.
+func release(req runtime.Request, pid int) error {
 	if !req.HoldPackets {
 		return nil
 	}
-	return filter(pid, "-I "+held)
-}
-
-// releasePackets ends what prepareNamespaces holds.
-func releasePackets(pid int) error { return filter(pid, "-D "+held) }
-
-// filter changes a rule in the network namespace of a process, for IPv4 and
-// IPv6. CRIU needs the same programs.
-func filter(pid int, rule string) error {
-	var errs []error
-	err := inNetNS(pid, func() {
-		for _, tool := range [...]string{"iptables-restore", "ip6tables-restore"} {
-			cmd := exec.Command(tool, "-w", "--noflush")
-			cmd.Stdin = strings.NewReader("*filter\n" + rule + "\nCOMMIT\n")
-			if out, err := cmd.CombinedOutput(); err != nil {
-				errs = append(errs, fmt.Errorf("%s: %w: %s", tool, err, bytes.TrimSpace(out)))
-			}
-		}
-	})
-	return errors.Join(append(errs, err)...)
-}
-
-// inNetNS runs f on a thread in the network namespace of a process. What f
-// starts is born there. The thread ends with f.
-func inNetNS(pid int, f func()) error {
-	ns, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid))
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: Go ends such a thread
-		err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	return <-done
+	return linux.UnlockInput(pid)
 }

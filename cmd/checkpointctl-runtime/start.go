@@ -51,9 +51,7 @@ func afterAgent(c call, control runtime.Control) runtime.Answer {
 	tasks.Runc.Await(time.Minute)
 	control.Unclaim()
 	if _, err := os.Stat(filepath.Join(c.stateDir(), "state.json")); err == nil && tasks.Init.Alive() {
-		if req.HoldPackets {
-			err = releasePackets(tasks.Init.PID)
-		}
+		err = release(req, tasks.Init.PID)
 		_ = control.SetResult(runtime.Result{Init: tasks.Init})
 		return answer(err)
 	}

@@ -4,11 +4,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // Namespace is one link of /proc/PID/ns.
@@ -98,25 +95,4 @@ func Sharing(pid int, kind string) []int {
 		}
 	}
 	return pids
-}
-
-// InNetNS runs f on a thread in the network namespace of a process. Commands
-// that f starts are born there. The thread ends with it. The error is of
-// entering the namespace.
-func InNetNS(pid int, f func()) error {
-	ns, err := os.Open(proc(pid, "ns/net"))
-	if err != nil {
-		return err
-	}
-	defer ns.Close()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: Go ends such a thread
-		err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET)
-		if err == nil {
-			f()
-		}
-		done <- err
-	}()
-	return <-done
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os/exec"
 	"strings"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
 )
 
 // criuMark is on CRIU's own packets, which its lock lets through (SOCCR_MARK).
@@ -24,7 +26,7 @@ type NetworkLock struct {
 // there made no lock, but for nft, which CRIU does without.
 func FindNetworkLock(pid int) (NetworkLock, error) {
 	found := map[string][]string{}
-	err := InNetNS(pid, func() {
+	err := netns.Do(netns.Of(pid), func() error {
 		for _, tool := range [...]string{"iptables", "ip6tables"} {
 			out, _ := exec.Command(tool, "-w", "-S").Output()
 			for line := range strings.Lines(string(out)) {
@@ -39,6 +41,7 @@ func FindNetworkLock(pid int) (NetworkLock, error) {
 				found["nft"] = append(found["nft"], strings.TrimSpace(line))
 			}
 		}
+		return nil
 	})
 	return NetworkLock{pid: pid, rules: found}, err
 }
@@ -54,8 +57,8 @@ func (l NetworkLock) Found() bool { return len(l.rules) > 0 }
 
 // Remove takes the lock away.
 func (l NetworkLock) Remove() error {
-	var errs []error
-	err := InNetNS(l.pid, func() {
+	return netns.Do(netns.Of(l.pid), func() error {
+		var errs []error
 		for tool, lines := range l.rules {
 			if tool == "nft" {
 				for _, table := range lines {
@@ -75,8 +78,8 @@ func (l NetworkLock) Remove() error {
 			// as used until the first is done.
 			errs = append(errs, filter(tool, rules...), filter(tool, chains...))
 		}
+		return errors.Join(errs...)
 	})
-	return errors.Join(append(errs, err)...)
 }
 
 // LockInput drops what the network namespace of a process takes in, but for
@@ -88,13 +91,13 @@ func LockInput(pid int) error { return input(pid, "-I ") }
 func UnlockInput(pid int) error { return input(pid, "-D ") }
 
 func input(pid int, action string) error {
-	var errs []error
-	err := InNetNS(pid, func() {
+	return netns.Do(netns.Of(pid), func() error {
+		var errs []error
 		for _, tool := range [...]string{"iptables", "ip6tables"} {
 			errs = append(errs, filter(tool, action+"INPUT -m mark ! "+criuMark+" -j DROP"))
 		}
+		return errors.Join(errs...)
 	})
-	return errors.Join(append(errs, err)...)
 }
 
 // filter gives lines of its language to iptables or ip6tables.

@@ -12,6 +12,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
+	"github.com/checkpointctl/checkpointctl/internal/linux/conntrack"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
@@ -66,6 +67,14 @@ func (p *Plan) decide(c docker.Container, rec metadata.Record, o Options) {
 	q.ExtUnixSk = rec.Options.ExtUnixSk
 	q.HoldPackets = q.TCPEstablished && checkpoint.OwnsNetwork(c)
 	q.CRIUConfig = criuConfig(rec, o)
+	if checkpoint.OwnsNetwork(c) {
+		q.Sysctls, q.InterfaceSysctls = rec.Sysctls, rec.InterfaceSysctls
+	}
+	if q.HoldPackets {
+		for _, e := range rec.Connections {
+			q.Connections = append(q.Connections, conntrack.Entry(e))
+		}
+	}
 }
 
 // criuConfig is what CRIU must know and runc cannot tell it.

@@ -45,6 +45,8 @@ type Restorer struct {
 	CRIU, StandIn string
 	// NoVerify compares sizes and links with the record, but reads nothing.
 	NoVerify bool
+	// Warned, if set, hears what is not as it was.
+	Warned func(string)
 	// Waiting, if set, is called when the context ends while Docker restores,
 	// which is waited for all the same.
 	Waiting func()
@@ -156,6 +158,11 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, pending *runtime
 		return failed(errors.New("it was restored, and ended at once; see docker logs"))
 	case now.PID != result.Init.PID:
 		return failed(fmt.Errorf("it runs as process %d, not as the restored one, %d", now.PID, result.Init.PID))
+	}
+	for _, w := range result.Warnings {
+		if r.Warned != nil {
+			r.Warned(w)
+		}
 	}
 	return nil
 }

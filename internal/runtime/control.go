@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux/conntrack"
+	"github.com/checkpointctl/checkpointctl/internal/linux/sysctl"
 )
 
 // ControlDir holds a directory for each container that is being restored. Only
@@ -42,6 +45,12 @@ type Request struct {
 	// the restore has ended: the kernel answers a packet that finds no socket
 	// with a reset, and the peer's connection is lost.
 	HoldPackets bool `json:"hold_packets,omitempty"`
+	// Sysctls are of the container's network namespace, and InterfaceSysctls of
+	// the interfaces that Docker makes in it.
+	Sysctls          sysctl.Settings `json:"sysctls,omitempty"`
+	InterfaceSysctls sysctl.Settings `json:"interface_sysctls,omitempty"`
+	// Connections are put back into the host's connection tracking.
+	Connections []conntrack.Entry `json:"connections,omitempty"`
 	// Deadline is how long the restored tasks wait for Docker to connect the
 	// network.
 	Deadline time.Duration `json:"deadline_ns"`
@@ -51,6 +60,8 @@ type Request struct {
 type Result struct {
 	Error string `json:"error,omitempty"` // empty when the container runs
 	Init  Task   `json:"init"`
+	// Warnings say what is not as it was.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Control is the control directory of one container.

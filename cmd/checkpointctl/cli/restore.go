@@ -61,6 +61,7 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 		return err
 	}
 	r.NoVerify = o.noVerify
+	r.Warned = func(text string) { d.log.Warnf("container %s: %s", c.Name, text) }
 	r.Waiting = func() { d.log.Warn("a restore that Docker has begun cannot be broken off: waiting for its end") }
 	if err := r.Restore(ctx, c, rec, restore.Options{TCPClose: o.tcpClose}); err != nil {
 		return err
