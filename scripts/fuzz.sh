@@ -23,5 +23,5 @@ while IFS=: read -r file target; do
 	rest=$(sed -n '/<!-- fuzz: begin/,/<!-- fuzz: end/{/| Fuzz/p}' "$doc" | grep -v "| $target |" || true)
 	printf '%s\n' "$rest" "$row" | grep . | sort |
 		"$top/scripts/table.sh" fuzz "$doc" '| package | target | ran | inputs tried | kept for the ways they go |'
-done < <(grep -rEo '^func Fuzz\w+' internal --include='*_test.go' | sed 's/func //' | sort)
+done < <(grep -rEo '^func Fuzz\w+' cmd internal --include='*_test.go' | sed 's/func //' | sort)
 exit "$failed"
