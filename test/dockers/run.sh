@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Runs the e2e suite with another Docker than the host's, beside it: in a root
+# and in namespaces of its own, on the host's kernel. NAME is
+#
+#   26             Docker of Debian 13
+#   28             Docker of Debian unstable
+#   28-containerd  the same with the containerd image store
+#
+# Arguments go to the test binary, before all to choose tests:
+#
+#   test/dockers/run.sh 28 -test.run TestPreDump
+#
+# CHECKPOINTCTL_DOCKERS_BUNDLE names a directory that bundle.sh made, if there is
+# one. CHECKPOINTCTL_DOCKERS_EXPERIMENTAL=1 turns dockerd's experimental setting
+# on. Ends as the test binary does, and fails if no test ran. Leaves nothing
+# behind; what a run that was killed left, the next one removes.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+name=${1-}
+case $name in
+26) suite=trixie ;;
+28 | 28-containerd) suite=sid ;;
+*) echo "usage: $0 26|28|28-containerd [ARGUMENT...]" >&2; exit 2 ;;
+esac
+shift
+[ "$(id -u)" = 0 ] || { echo "dockers: must run as root" >&2; exit 1; }
+
+cache=${CHECKPOINTCTL_DOCKERS_CACHE:-/var/cache/checkpointctl}
+root=$("$here/build.sh" "$suite")
+
+# Prints where this machine's cgroup hierarchies are mounted.
+hierarchies() { findmnt -rn -o TARGET -t cgroup,cgroup2; }
+
+# Ends what a run started and removes its directory. A process that is frozen
+# dies when it is let run on.
+remove() { # DIRECTORY
+	local group disk device inode on
+	for group in $(hierarchies | sed "s,\$,/checkpointctl-${1##*/},"); do
+		for _ in $(seq 300); do
+			[ -d "$group" ] || continue 2
+			find "$group" -name freezer.state -exec sh -c 'echo THAWED >"$1"' sh {} \; || true
+			# shellcheck disable=SC2046 # pids
+			kill -KILL $(find "$group" -name cgroup.procs -exec cat {} +) || true
+			find "$group" -depth -type d -exec rmdir {} + || true
+			sleep 0.1
+		done 2>/dev/null
+		echo "dockers: $group is left over" >&2
+	done
+	# Loop devices that a test had no time to detach.
+	disk=$(findmnt -n -o MAJ:MIN -T "$1")
+	losetup -ln -O NAME,BACK-INO,BACK-MAJ:MIN | while read -r device inode on; do
+		[ "$on" != "$disk" ] || [ -z "$(find "$1" -xdev -inum "$inode")" ] || losetup -d "$device"
+	done
+	rm -rf "$1"
+}
+
+for old in "$cache"/run-*; do
+	[ -d "$old" ] || continue
+	exec 9<"$old"
+	! flock -n 9 || remove "$old"
+done
+work=$(mktemp -d "$cache/run-XXXXXX")
+exec 9<"$work"
+flock 9
+child=
+# shellcheck disable=SC2317 # trap runs it
+finish() {
+	trap '' INT TERM HUP
+	[ -z "$child" ] || kill -KILL "$child" || true
+	remove "$work"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+trap 'exit 129' HUP
+chmod 755 "$work" # a test runs as nobody
+
+bundle=${CHECKPOINTCTL_DOCKERS_BUNDLE:-}
+if [ -z "$bundle" ]; then
+	bundle=$work/bundle
+	"$here/../bundle.sh" "$bundle"
+fi
+
+# One group in each hierarchy holds all that runs, which sees nothing above it.
+group=checkpointctl-${work##*/}
+for h in $(hierarchies); do
+	mkdir -p "$h/$group"
+	for file in cpuset.cpus cpuset.mems; do
+		[ ! -f "$h/$file" ] || cat "$h/$file" >"$h/$group/$file"
+	done
+done
+
+mkfifo "$work/pipe"
+tee "$work/output" <"$work/pipe" &
+tee=$!
+# Here, so that a signal is acted on at once. Bash lets what it starts in the
+# background ignore SIGINT, which containers would inherit.
+(
+	exec 9<&-
+	exec env --default-signal setpriv --pdeathsig KILL \
+		unshare --mount --net --pid --ipc --uts --fork --kill-child \
+		"$here/inside.sh" join "$group" "$name" "$root" "$work" "$bundle" "$@"
+) >"$work/pipe" &
+child=$!
+code=0
+wait "$child" || code=$?
+child=
+wait "$tee"
+if ! grep -q '=== RUN' "$work/output"; then
+	echo "dockers: no test ran" >&2
+	[ "$code" != 0 ] || code=1
+fi
+exit "$code"
