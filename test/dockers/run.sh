@@ -35,23 +35,20 @@ hierarchies() { findmnt -rn -o TARGET -t cgroup,cgroup2; }
 # Ends what a run started and removes its directory. A process that is frozen
 # dies when it is let run on.
 remove() { # DIRECTORY
-	local group disk device inode on
-	for group in $(hierarchies | sed "s,\$,/checkpointctl-${1##*/},"); do
-		for _ in $(seq 300); do
-			[ -d "$group" ] || continue 2
-			find "$group" -name freezer.state -exec sh -c 'echo THAWED >"$1"' sh {} \; || true
-			# shellcheck disable=SC2046 # pids
-			kill -KILL $(find "$group" -name cgroup.procs -exec cat {} +) || true
-			find "$group" -depth -type d -exec rmdir {} + || true
-			sleep 0.1
-		done 2>/dev/null
-		echo "dockers: $group is left over" >&2
-	done
-	# Loop devices that a test had no time to detach.
-	disk=$(findmnt -n -o MAJ:MIN -T "$1")
-	losetup -ln -O NAME,BACK-INO,BACK-MAJ:MIN | while read -r device inode on; do
-		[ "$on" != "$disk" ] || [ -z "$(find "$1" -xdev -inum "$inode")" ] || losetup -d "$device"
-	done
+	local h found
+	for _ in $(seq 300); do
+		found=()
+		for h in $(hierarchies); do
+			[ ! -d "$h/checkpointctl-${1##*/}" ] || found+=("$h/checkpointctl-${1##*/}")
+		done
+		[ ${#found[@]} != 0 ] || break
+		find "${found[@]}" -name freezer.state -exec sh -c 'echo THAWED >"$1"' sh {} \; || true
+		# shellcheck disable=SC2046 # pids
+		kill -KILL $(find "${found[@]}" -name cgroup.procs -exec cat {} +) || true
+		find "${found[@]}" -depth -type d -exec rmdir {} \; || true
+		sleep 0.1
+	done 2>/dev/null
+	[ ${#found[@]} = 0 ] || echo "dockers: left over: ${found[*]}" >&2
 	rm -rf "$1"
 }
 
@@ -67,7 +64,14 @@ child=
 # shellcheck disable=SC2317 # trap runs it
 finish() {
 	trap '' INT TERM HUP
-	[ -z "$child" ] || kill -KILL "$child" || true
+	if [ -n "$child" ]; then
+		# Loop devices outlive what set them up. These are of files that are there.
+		# shellcheck disable=SC2016 # it is for that shell
+		nsenter -t "$(pgrep -P "$child")" -m sh -c 'losetup -ln -O NAME,BACK-INO,BACK-FILE | while read -r device inode file; do
+			[ "$(stat -c %i "$file")" != "$inode" ] || losetup -d "$device"
+		done' 2>/dev/null || true
+		kill -KILL "$child" || true
+	fi
 	remove "$work"
 }
 trap finish EXIT
