@@ -12,8 +12,11 @@
 #
 # CHECKPOINTCTL_DOCKERS_BUNDLE names a directory that bundle.sh made, if there is
 # one. CHECKPOINTCTL_DOCKERS_EXPERIMENTAL=1 turns dockerd's experimental setting
-# on. Ends as the test binary does, and fails if no test ran. Leaves nothing
-# behind; what a run that was killed left, the next one removes.
+# on. CHECKPOINTCTL_DOCKERS_CGROUP=2 shows cgroup v2 alone; its controllers are
+# missing there if the host uses them with v1.
+#
+# Ends as the test binary does, and fails if no test ran. Leaves nothing behind;
+# what a run that was killed by SIGKILL left, the next one removes.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
