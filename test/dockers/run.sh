@@ -73,7 +73,7 @@ finish() {
 		nsenter -t "$(pgrep -P "$child")" -m sh -c 'losetup -ln -O NAME,BACK-INO,BACK-FILE | while read -r device inode file; do
 			[ "$(stat -c %i "$file")" != "$inode" ] || losetup -d "$device"
 		done' 2>/dev/null || true
-		kill -KILL "$child" || true
+		kill -KILL "$child" 2>/dev/null || true
 	fi
 	remove "$work"
 }
