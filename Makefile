@@ -4,7 +4,7 @@ GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LIBEXEC = libexec/checkpointctl
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build tar runtime install demo test unit lint e2e test-vm soak fuzz bench bench-short setup clean
+.PHONY: build tar runtime install demo test unit lint e2e test-vm test-dockers soak fuzz bench bench-short setup clean
 
 build: tar runtime
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
@@ -56,6 +56,10 @@ e2e: bin/tools/gotestsum
 # The same in a VM: cgroup v2, another Docker, and a kernel with soft-dirty.
 test-vm: bin/tools/gotestsum
 	$(gotestsum) --raw-command test/vm/suite.sh
+
+# The same with newer Dockers, beside the host's.
+test-dockers: setup bin/tools/gotestsum
+	$(gotestsum) --raw-command test/dockers/suite.sh 26 28 28-containerd
 
 # Beside its peers: writes docs/performance.json and what is shown of it.
 bench: build

@@ -34,30 +34,6 @@ apt_install() {
 	apt-get install -qq -y --no-install-recommends "$@" >/dev/null
 }
 
-# Packages of a newer suite, unpacked under a private prefix: installing them
-# would upgrade libc and much else. The suite's source is this machine's own,
-# with the suite's name replaced.
-newer_root() { # DIR SUITE PACKAGE...
-	local dir=$1 suite=$2 apt
-	shift 2
-	apt=$(mktemp -d)
-	mkdir -p "$apt"/{lists/partial,cache/archives/partial,parts}
-	"$top/scripts/suite-source.sh" "$suite" >"$apt/parts/newer.sources"
-	: >"$apt/status"
-	local opts=(-qq -o "Dir::Etc::sourcelist=/dev/null" -o "Dir::Etc::sourceparts=$apt/parts"
-		-o "Dir::State::lists=$apt/lists" -o "Dir::State::status=$apt/status"
-		-o "Dir::Cache=$apt/cache" -o "APT::Sandbox::User=root"
-		-o "APT::Install-Recommends=false" -o "Debug::NoLocking=true")
-	apt-get "${opts[@]}" update
-	apt-get "${opts[@]}" -y --download-only install "$@" >/dev/null
-	rm -rf "$dir.new"
-	mkdir -p "$dir.new"
-	local deb
-	for deb in "$apt"/cache/archives/*.deb; do dpkg-deb -x "$deb" "$dir.new"; done
-	rm -rf "$dir" "$apt"
-	mv "$dir.new" "$dir"
-}
-
 setup_docker() {
 	if ! have dockerd; then
 		apt_install docker.io iptables
@@ -91,7 +67,8 @@ setup_criu() {
 	local suite
 	for suite in "$newer_suite" "$newest_suite"; do
 		say "criu: no fit one for kernel $(uname -r); unpacking $suite's under $prefix"
-		install_criu "$suite"
+		"$top/scripts/install-criu.sh" "$suite"
+		hash -r
 		if criu_fit /usr/local/sbin/criu; then
 			say "criu: $(/usr/local/sbin/criu --version | awk '/^Version/{print $2}') installed as /usr/local/sbin/criu"
 			return
@@ -99,25 +76,6 @@ setup_criu() {
 	done
 	/usr/local/sbin/criu check >&2 || true
 	die "no CRIU works on kernel $(uname -r)"
-}
-
-install_criu() { # SUITE
-	newer_root "$prefix/criu" "$1" criu
-	# A wrapper, since CRIU must run on the libc it came with.
-	cat >"$prefix/criu.sh" <<'WRAP'
-#!/bin/sh
-r=/usr/local/lib/checkpointctl/criu
-for l in "$r"/usr/lib/*-linux-gnu*; do break; done
-for ld in "$r"/lib64/ld-linux-*.so.* "$r"/usr/lib64/ld-linux-*.so.* "$l"/ld-linux-*.so.* "$r"/usr/lib/ld-linux-*.so.*; do
-	[ -e "$ld" ] && exec "$ld" --argv0 criu --library-path "$l" "$r/usr/sbin/criu" "$@"
-done
-echo "criu: no loader under $r" >&2
-exit 127
-WRAP
-	chmod 755 "$prefix/criu.sh"
-	mkdir -p /usr/local/sbin
-	ln -sfn "$prefix/criu.sh" /usr/local/sbin/criu
-	hash -r
 }
 
 go_fit() {
@@ -135,7 +93,7 @@ setup_go() {
 		fi
 	done
 	say "go: none of 1.24 or newer; unpacking $newer_suite's under $prefix"
-	newer_root "$prefix/golang" "$newer_suite" golang-1.24-go golang-1.24-src
+	"$top/scripts/unpack.sh" "$prefix/golang" "$newer_suite" golang-1.24-go golang-1.24-src
 	# Debian's GOROOT links to /usr/share/go-1.24, which is under the prefix here.
 	for g in "$prefix"/golang/usr/lib/go-1.24/*; do
 		[ -L "$g" ] && case $(readlink "$g") in ../../share/*|/usr/share/*) ln -sfn "../../share/go-1.24/$(basename "$g")" "$g" ;; esac

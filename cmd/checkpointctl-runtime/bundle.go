@@ -96,6 +96,6 @@ func writeConfig(given string, control runtime.Control, lines []string) (string,
 	for _, line := range lines {
 		text = append(text, strings.TrimSpace(line)+"\n"...)
 	}
-	path := control.Path(runtime.ConfigFile)
+	path := control.Path(runtime.CRIUConfig)
 	return path, os.WriteFile(path, text, 0o600)
 }

@@ -28,7 +28,7 @@ func prepare(t *testing.T, config string, lines ...string) (out []byte, criu str
 	if readErr != nil {
 		t.Fatal(readErr)
 	}
-	text, _ := os.ReadFile(control.Path(runtime.ConfigFile))
+	text, _ := os.ReadFile(control.Path(runtime.CRIUConfig))
 	if err != nil && string(out) != config {
 		t.Errorf("changed in spite of %v: %s", err, out)
 	}
@@ -115,7 +115,7 @@ func TestPrepareBundle(t *testing.T) {
 	if !reflect.DeepEqual(after.Hooks["poststop"], before.Hooks["poststop"]) || !strings.Contains(string(out), `{"path":"/last","unknown":[null]}`) {
 		t.Errorf("poststop %+v", after.Hooks["poststop"])
 	}
-	if after.Annotations["com.example"] != "kept" || filepath.Base(after.Annotations[criuConfig]) != runtime.ConfigFile {
+	if after.Annotations["com.example"] != "kept" || filepath.Base(after.Annotations[criuConfig]) != runtime.CRIUConfig {
 		t.Errorf("annotations %v", after.Annotations)
 	}
 }

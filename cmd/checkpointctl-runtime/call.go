@@ -105,7 +105,7 @@ func findRunc() (string, error) {
 		path := filepath.Join(dir, "runc")
 		info, err := os.Stat(path)
 		switch {
-		case err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
+		case !filepath.IsAbs(dir) || err != nil || !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
 		case os.SameFile(self, info):
 			next = ""
 		case next == "":

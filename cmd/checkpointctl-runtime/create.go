@@ -20,7 +20,7 @@ func create(c call, control runtime.Control) int {
 	if !control.Owned() || control.Claim() != nil {
 		return report(handOn(c.args)) // or another start has it
 	}
-	said, err := startAgent(c, control)
+	said, err := startAgent(c)
 	if err != nil {
 		return c.fail(err.Error())
 	}
@@ -32,7 +32,7 @@ func create(c call, control runtime.Control) int {
 
 // startAgent starts what outlives this call. The channel gets an empty string
 // when the init is there, or else what went wrong.
-func startAgent(c call, control runtime.Control) (<-chan string, error) {
+func startAgent(c call) (<-chan string, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err

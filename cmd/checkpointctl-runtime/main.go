@@ -25,8 +25,8 @@ func main() {
 }
 
 func run(args []string) int {
-	if len(args) > 0 {
-		switch args[0] {
+	if len(args) > 2 {
+		switch args[0] { // with as many arguments as this program gives
 		case agentCommand:
 			return runAgent(args[1:])
 		case hookCommand:

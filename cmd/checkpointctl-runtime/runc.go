@@ -35,7 +35,7 @@ func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, err
 	}
 	r := &runc{control: control, ended: make(chan error, 1)}
 	line := []string{path}
-	line = append(line, without(without(c.globals, "--log"), "--log-format")...)
+	line = append(line, without(without(without(c.globals, "--log"), "--log-format"), "--criu")...)
 	line = append(line, "--log", control.Path(runtime.RuncLog), "--log-format", "json", "restore", "--detach", "--no-subreaper",
 		"--bundle", value(c.rest, "--bundle"), "--image-path", req.ImageDir, "--work-path", req.WorkDir,
 		"--manage-cgroups-mode", req.ManageCgroupsMode)

@@ -21,7 +21,6 @@ import (
 const Runtime = "checkpointctl"
 
 const (
-	daemonJSON     = "/etc/docker/daemon.json"
 	defaultRuntime = "default-runtime"
 	runtimeKey     = "runtimes." + Runtime
 )
@@ -41,10 +40,7 @@ func Find(socket string) (Daemon, error) {
 	if err != nil {
 		return Daemon{}, err
 	}
-	d := Daemon{PID: pid, File: linux.Option(pid, "--config-file")}
-	if d.File == "" {
-		d.File = daemonJSON
-	}
+	d := Daemon{PID: pid, File: runtime.ConfigFile(pid)}
 	if linux.NamespaceLink(pid, "mnt") != linux.NamespaceLink(os.Getpid(), "mnt") {
 		d.File = filepath.Join(fmt.Sprintf("/proc/%d/root", pid), d.File)
 	}

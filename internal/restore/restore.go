@@ -153,7 +153,7 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, pending *runtime
 	case startErr != nil:
 		return failed(startErr)
 	case resultErr != nil:
-		return failed(fmt.Errorf("Docker started it without asking %s: %w", r.StandIn, resultErr))
+		return failed(fmt.Errorf("docker started it without asking %s: %w", r.StandIn, resultErr))
 	case !result.Init.Alive():
 		return failed(errors.New("it was restored, and ended at once; see docker logs"))
 	case now.PID != result.Init.PID:

@@ -1,6 +1,8 @@
 package runtime
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -47,10 +49,7 @@ func FindContainerd(socket string) (Containerd, error) {
 		}
 	}
 	if pid == 0 {
-		address := linux.Option(dockerd, "--containerd")
-		if address == "" {
-			address = defaultContainerd
-		}
+		address := containerdAddress(dockerd)
 		if pid, err = listener(address); err != nil {
 			return Containerd{}, unfit("no containerd at %s: %v", address, err)
 		}
@@ -69,6 +68,20 @@ func FindContainerd(socket string) (Containerd, error) {
 		}
 	}
 	return c, nil
+}
+
+// containerdAddress is the socket that a dockerd is told to use.
+func containerdAddress(dockerd int) string {
+	var file struct{ Containerd string }
+	if data, err := os.ReadFile(ConfigFile(dockerd)); err == nil {
+		_ = json.Unmarshal(data, &file) // dockerd runs, so it is good
+	}
+	return cmp.Or(linux.Option(dockerd, "--containerd"), file.Containerd, defaultContainerd)
+}
+
+// ConfigFile is the path of a dockerd's configuration, which may not exist.
+func ConfigFile(dockerd int) string {
+	return cmp.Or(linux.Option(dockerd, "--config-file"), "/etc/docker/daemon.json")
 }
 
 // FindDockerd returns the pid of the daemon behind a socket. systemd may have

@@ -27,7 +27,7 @@ const (
 	agentFile   = "agent.lock" // locked by the agent as long as it restores
 	SocketFile  = "control.sock"
 	RuncLog     = "runc.log"
-	ConfigFile  = "criu.conf"
+	CRIUConfig  = "criu.conf"
 )
 
 // Request is a restore that the next `docker start` of a container performs.

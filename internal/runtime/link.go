@@ -23,6 +23,9 @@ func (c Containerd) Place(standIn string) (link, runc string, err error) {
 	}
 	var places, why []string
 	for _, dir := range c.Path {
+		if !filepath.IsAbs(dir) {
+			continue // Go takes no program from there
+		}
 		path := filepath.Join(dir, "runc")
 		info, err := os.Stat(path)
 		if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && !os.SameFile(info, self) {
@@ -54,7 +57,7 @@ func (c Containerd) Place(standIn string) (link, runc string, err error) {
 // unsafe says why a directory is no place for a program that root runs.
 func unsafe(dir string) string {
 	info, err := os.Stat(dir)
-	if !filepath.IsAbs(dir) || err != nil || !info.IsDir() {
+	if err != nil || !info.IsDir() {
 		return "is not there"
 	}
 	stat, ok := info.Sys().(*syscall.Stat_t)

@@ -111,8 +111,14 @@ func (p *Pending) Log() []byte {
 	return log
 }
 
-// Close removes the restore, and the link when no other restore needs it.
+// Close removes the restore, and the link when no other restore needs it. A
+// restore that is still under way, because Docker went away, is undone first:
+// without the link, Docker's next calls would reach a runc that knows nothing of
+// the container.
 func (p *Pending) Close() error {
+	if p.AgentAlive() {
+		_, _ = p.Ask(Message{Do: Abort}) // it answers when it has ended
+	}
 	err := p.withLinks(func() error {
 		err := os.RemoveAll(p.Dir)
 		if p.link == "" || p.needed() {

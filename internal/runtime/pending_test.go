@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 )
 
@@ -58,7 +59,7 @@ func TestResult(t *testing.T) {
 	if err := c.SetResult(want); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := c.Result(); err != nil || got != want {
+	if got, err := c.Result(); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

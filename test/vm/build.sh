@@ -2,13 +2,13 @@
 # Builds the VM that the e2e suite runs in: Debian 13 with its stock kernel
 # (which has soft-dirty), Docker, CRIU and runc, on cgroup v2. Prints the
 # directory with vmlinuz and root.ext4, which is kept and used again until this
-# script or init.sh changes.
+# script, init.sh or debian-root.sh changes.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 suite=trixie
 cache=${CHECKPOINTCTL_VM_CACHE:-/var/cache/checkpointctl}
-dir=$cache/vm-$(cat "$here/build.sh" "$here/init.sh" | sha256sum | cut -c1-12)
+dir=$cache/vm-$(cat "$here/build.sh" "$here/init.sh" "$here/../../scripts/debian-root.sh" | sha256sum | cut -c1-12)
 if [ -f "$dir/root.ext4" ]; then
 	echo "$dir"
 	exit 0
@@ -16,7 +16,7 @@ fi
 
 say() { printf 'vm: %s\n' "$*" >&2; }
 missing=
-for p in qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mke2fs:e2fsprogs; do
+for p in qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs; do
 	command -v "${p%:*}" >/dev/null || missing="$missing ${p#*:}"
 done
 if [ -n "$missing" ]; then
@@ -29,7 +29,6 @@ say "building $suite in $dir"
 mkdir -p "$cache"
 tmp=$(mktemp -d "$cache/build-XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
-"$here/../../scripts/suite-source.sh" "$suite" >"$tmp/vm.sources"
 # The kernel is unpacked, not installed: it needs no initrd and no boot loader.
 cat >"$tmp/kernel.sh" <<'HOOK'
 #!/bin/sh
@@ -43,13 +42,9 @@ rm -f "$1"/tmp/linux-image-*.deb
 chroot "$1" depmod "$(basename "$1"/lib/modules/*)"
 HOOK
 chmod +x "$tmp/kernel.sh"
-mmdebstrap --quiet --mode=root --variant=minbase \
-	--include=criu,docker.io,docker-cli,containerd,runc,busybox-static,iproute2,iptables,kmod,procps \
-	--aptopt='APT::Install-Recommends "false"' \
-	--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-	--customize-hook="$tmp/kernel.sh" \
-	--customize-hook="copy-in $here/init.sh /" \
-	"$suite" "$tmp/root" "$tmp/vm.sources" >&2
+"$here/../../scripts/debian-root.sh" "$suite" "$tmp/root" \
+	criu,docker.io,docker-cli,containerd,runc,busybox-static,iproute2,iptables,kmod,procps \
+	--customize-hook="$tmp/kernel.sh" --customize-hook="copy-in $here/init.sh /"
 mkdir "$tmp/vm"
 cp "$tmp"/root/boot/vmlinuz-* "$tmp/vm/vmlinuz"
 mke2fs -q -t ext4 -d "$tmp/root" "$tmp/vm/root.ext4" 8G >&2

@@ -7,17 +7,13 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-go=$(command -v go || echo /usr/local/go/bin/go)
 tmp=$(mktemp -d)
 dockerd=
 trap '[ -z "$dockerd" ] || kill "$dockerd"; rm -rf "$tmp"' EXIT
 job=$tmp/job
 mkdir -p "$job/test" "$job/docker"
-cd "$here/../.."
-CGO_ENABLED=0 "$go" build -trimpath -o "$job/bin/checkpointctl" ./cmd/checkpointctl
-make -s tar LIBEXEC="$job/libexec/checkpointctl"
-CGO_ENABLED=0 "$go" test -tags "${CHECKPOINTCTL_VM_TAGS:-e2e}" -c -o "$job/e2e.test" ./test/e2e
-(cd test/e2e && CHECKPOINTCTL_E2E_SAVE_IMAGES=$tmp/images.tar "$job/e2e.test" >&2)
+CHECKPOINTCTL_E2E_TAGS=${CHECKPOINTCTL_VM_TAGS:-} "$here/../bundle.sh" "$job"
+mv "$job"/images.tar* "$tmp"
 
 # In namespaces of its own: it would remove the host's docker0, and all that it
 # starts ends with it.
