@@ -10,7 +10,7 @@ import (
 func killedRestores(_ context.Context, c container) ([]Finding, error) {
 	var list []Finding
 	for _, a := range runtime.FindAbandoned(c.id) {
-		list = append(list, Finding{What: "restore that was killed", Path: a.Dir, Action: Remove, do: func(context.Context) error { return a.Recover() }})
+		list = append(list, Finding{What: "restore that was killed", Container: a.ID, Path: a.Dir, Action: Remove, do: func(context.Context) error { return a.Recover() }})
 	}
 	return list, nil
 }

@@ -29,7 +29,7 @@ var ErrBusy = errors.New("its tasks are traced: a CRIU is still at work, or a de
 // Finding is something that a run which was killed left behind.
 type Finding struct {
 	What      string `json:"what"`
-	Container string `json:"container"` // its name in the store, or empty
+	Container string `json:"container"` // its name in the store, its ID, or empty
 	Path      string `json:"path"`      // empty when it is nothing in the filesystem
 	Action    string `json:"action"`
 	do        func(context.Context) error
@@ -178,7 +178,9 @@ func (r *Recoverer) ask(ctx context.Context, c container, dryRun bool, sources .
 			break
 		}
 		for _, f := range found {
-			f.Container = c.name
+			if c.name != "" {
+				f.Container = c.name
+			}
 			list = append(list, f)
 			if dryRun || f.Action == Leave {
 				continue
