@@ -213,7 +213,7 @@ func (p *precious) recovers() {
 func TestKillInARestore(t *testing.T) {
 	for name, victim := range map[string]func(*held) int{
 		"checkpointctl": func(h *held) int { return h.cmd.Process.Pid },
-		"stand-in":      func(h *held) int { return withArgument(filepath.Dir(h.gate)+"/checkpointctl-runtime", "start") },
+		"stand-in":      func(h *held) int { return withArgument("/runc\x00", "\x00start\x00", h.p.id) },
 		"agent":         (*held).agent,
 		"runc":          func(h *held) int { return h.tasks().Runc.PID },
 		"CRIU":          func(h *held) int { return h.tasks().CRIU.PID },
@@ -319,10 +319,15 @@ func TestKillOfDockerdInARestore(t *testing.T) {
 				d.kill()
 			} else {
 				kill(child(d.cmd.Process.Pid, "containerd"))
+				if !until(20*time.Second, func() bool { return child(d.cmd.Process.Pid, "containerd") > 0 }) {
+					t.Fatal("dockerd starts no containerd again")
+				}
 			}
 			h.open()
 			code := h.end()
-			t.Logf("exit %d: %s", code, h.stderr.String())
+			if code != 23 {
+				t.Errorf("exit %d: %s", code, h.stderr.String())
+			}
 			if victim == "dockerd" {
 				d.start()
 			}

@@ -94,6 +94,10 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitExists, ""
 	case errors.As(err, &refused):
 		return exitMounts, "unmount it, or add a rule under mounts.rules in the configuration"
+	case errors.As(err, &failed) && errors.Is(err, docker.ErrUnreachable):
+		return exitRestore, "when Docker answers again, docker ps shows the state; a stopped container can be restored again"
+	case errors.As(err, &failed):
+		return exitRestore, ""
 	case errors.Is(err, docker.ErrUnreachable):
 		return exitDocker, "is dockerd running, and are you root or in group docker?"
 	case errors.Is(err, docker.ErrNotSetUp), errors.Is(err, dockerd.ErrConfig):
@@ -110,8 +114,6 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitDump, "is the store's filesystem reachable? a longer --criu-hang-timeout waits longer"
 	case errors.As(err, &dump):
 		return exitDump, ""
-	case errors.As(err, &failed):
-		return exitRestore, ""
 	case errors.Is(err, restore.ErrIncompatible):
 		return exitRestore, ""
 	case errors.Is(err, context.Canceled):
