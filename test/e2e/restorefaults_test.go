@@ -319,7 +319,13 @@ func TestKillOfDockerdInARestore(t *testing.T) {
 				d.kill()
 			} else {
 				kill(child(d.cmd.Process.Pid, "containerd"))
-				if !until(20*time.Second, func() bool { return child(d.cmd.Process.Pid, "containerd") > 0 }) {
+				if !until(20*time.Second, func() bool {
+					c, err := net.Dial("unix", filepath.Join(d.exec, "containerd/containerd.sock"))
+					if err == nil {
+						_ = c.Close()
+					}
+					return err == nil
+				}) {
 					t.Fatal("dockerd starts no containerd again")
 				}
 			}
