@@ -111,11 +111,11 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err != nil {
 		return t, err
 	}
-	result, err := m.dump(ctx, t.job, req, plan)
+	result, err := m.dump(ctx, &t.job, req, plan)
 	if errors.Is(err, errConnected) {
 		t.options.NetworkLock = lockIptables
 		if err = t.empty(); err == nil {
-			result, err = m.dump(ctx, t.job, req, plan)
+			result, err = m.dump(ctx, &t.job, req, plan)
 		}
 	}
 	if err != nil {
@@ -159,7 +159,7 @@ func (m *Creator) refuse(ctx context.Context, req Request) (mounts.Plan, error) 
 
 // dump writes the images. The container runs again afterwards, or has been
 // killed if that was asked for and all went well.
-func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan) (criu.Result, error) {
+func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Plan) (criu.Result, error) {
 	c := req.Container
 	ns, emptyNet := namespaces(c)
 	r := criu.Request{
@@ -178,7 +178,8 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 	if err := writeDescriptors(j.images, c.PID); err != nil {
 		return criu.Result{}, err
 	}
-	r.PostDump = func() error {
+	r.PostDump = func(frozen time.Time) error {
+		j.frozen = frozen
 		if r.Options.NetworkLock == lockSkip && j.lockChosen && hasStreams(j.images) {
 			return errConnected
 		}
@@ -189,7 +190,7 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 		// here on these images may be all there is of it.
 		err := j.seal()
 		if err == nil {
-			err = j.draft.Complete(m.record(req, j, plan))
+			err = j.draft.Complete(m.record(req, *j, plan))
 		}
 		if err != nil || req.member == nil {
 			return err
@@ -287,7 +288,7 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
 	version, _ := m.Dumper.Version() // refuse has seen it
 	r := metadata.Record{
 		SchemaVersion: metadata.SchemaVersion, Checkpoint: j.name, Kind: j.kind, Parent: req.Parent, TrackID: j.trackID,
-		Container: Describe(req.Container, plan), Timestamp: j.began, Options: metadata.Options(j.options),
+		Container: Describe(req.Container, plan), Timestamp: j.began, FrozenAt: j.frozen, Options: metadata.Options(j.options),
 		Architecture: h.architecture, CPUFeatures: h.cpuFeatures,
 		Versions: metadata.Versions{
 			Checkpointctl: m.Version, CRIU: version.String(), Kernel: h.kernel,

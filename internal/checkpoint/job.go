@@ -26,7 +26,7 @@ type job struct {
 	options             criu.Options
 	lockChosen          bool // by LockAuto
 	policy              criu.Policy
-	began               time.Time
+	began, frozen       time.Time
 	asked               <-chan docker.Daemon
 }
 
