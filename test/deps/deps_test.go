@@ -17,11 +17,12 @@ const module = "github.com/checkpointctl/checkpointctl/"
 var allowed = map[string][]string{
 	"cmd/checkpointctl": {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl/cli": {
-		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal",
+		"internal/batch", "internal/changes", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal",
 	},
 	"internal/batch":      {"internal/docker"},
-	"internal/checkpoint": {"internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal"},
+	"internal/checkpoint": {"internal/changes", "internal/criu", "internal/docker", "internal/metadata", "internal/mounts", "internal/seal"},
 	"internal/docker":     {"internal/mounts"},
+	"internal/changes":    nil,
 	"internal/config":     nil,
 	"internal/criu":       nil,
 	"internal/metadata":   nil,
