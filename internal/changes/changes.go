@@ -87,6 +87,8 @@ type Found struct {
 	Own List
 	// Shared are changes of other files, which others may change, too.
 	Shared List
+	// Resized are the files in use that have another size than they must have.
+	Resized []string
 }
 
 // RefusedError is a restore that would give a container memory that does not
@@ -95,6 +97,17 @@ type RefusedError struct {
 	Container, Checkpoint string // as in web and web/before-upgrade
 	State                 string // of the container
 	Changes               List
+	// Resized, if any, stop the restore in any case: CRIU opens no file of another
+	// size than it had.
+	Resized []string
+}
+
+// Hint is what can be done.
+func (e *RefusedError) Hint() string {
+	if len(e.Resized) == 0 {
+		return "--files=keep restores with the files as they are now"
+	}
+	return "CRIU restores an open file only in its size of then: put back " + strings.Join(e.Resized[:min(len(e.Resized), Shown)], ", ")
 }
 
 func (e *RefusedError) Error() string {

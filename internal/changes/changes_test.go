@@ -158,6 +158,13 @@ func TestPlaceOfAFile(t *testing.T) {
 	found := run(t, s)
 	want(t, "in use", found.Own, "/etc/conf (changed)")
 	want(t, "in use, shared", found.Shared)
+	if found.Resized != nil {
+		t.Errorf("resized: %q", found.Resized)
+	}
+	s.Sizes = map[string]int64{"/etc/conf": 4, "/else": 1}
+	if found = run(t, s); !slices.Equal(found.Resized, []string{"/etc/conf"}) {
+		t.Errorf("resized: %q", found.Resized)
+	}
 	// A place that is gone is left to others to tell.
 	do(t, os.Remove(file))
 	want(t, "gone", run(t, s).Own, "/etc/conf (deleted)")

@@ -37,6 +37,8 @@ type Search struct {
 	// InUse are files that the container had open or mapped, Written those that
 	// were mapped shared and writable.
 	InUse, Written []string
+	// Sizes are those that files in use must have, in bytes.
+	Sizes map[string]int64
 	// Ghosts are directories in which a restore itself makes files and removes
 	// them again.
 	Ghosts []string
@@ -106,11 +108,17 @@ func (f *finder) lookUp() error {
 	written := set(f.Written)
 	for _, file := range f.InUse {
 		p, host, ok := f.place(file)
-		if !ok || f.seen[file] {
+		if !ok {
 			continue
 		}
 		var st unix.Statx_t
 		err := unix.Statx(unix.AT_FDCWD, host, unix.AT_SYMLINK_NOFOLLOW, wanted, &st)
+		if size, known := f.Sizes[file]; known && err == nil && size != int64(st.Size) {
+			f.found.Resized = append(f.found.Resized, file)
+		}
+		if f.seen[file] {
+			continue
+		}
 		gone := errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR)
 		kind, is := Kind(""), false
 		switch {

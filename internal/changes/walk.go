@@ -20,7 +20,7 @@ const (
 	// deeper.
 	maxDepth = 4096
 	// wanted is what the walk must know of a file.
-	wanted = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_CTIME | unix.STATX_MTIME | unix.STATX_BTIME | unix.STATX_MNT_ID
+	wanted = unix.STATX_TYPE | unix.STATX_MODE | unix.STATX_SIZE | unix.STATX_CTIME | unix.STATX_MTIME | unix.STATX_BTIME | unix.STATX_MNT_ID
 )
 
 // finder is one search.

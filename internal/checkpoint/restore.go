@@ -19,6 +19,7 @@ var ErrIncompatible = errors.New("checkpoint does not fit")
 
 type restorer interface {
 	Restore(context.Context, docker.RestoreRequest) ([]byte, error)
+	Volumes(ctx context.Context, id string) ([]docker.Volume, error)
 }
 
 // Restorer brings checkpoints back.
@@ -28,13 +29,18 @@ type Restorer struct {
 	Opener Opener // of encrypted checkpoints
 	// NoVerify compares sizes and links with the record, but reads nothing.
 	NoVerify bool
+	// KeepFiles restores also when files changed since the checkpoint.
+	KeepFiles bool
+	// Warn, if set, hears of what does not stop the restore.
+	Warn func(string)
 	// Waiting, if set, is called when the context ends while Docker restores,
 	// which is waited for all the same.
 	Waiting func()
 }
 
 // Restore verifies the checkpoint, starts the stopped container from it and
-// keeps CRIU's log in it. After an error the container is stopped, as before.
+// keeps CRIU's log in it. After an error the container is stopped, as before; it
+// is a *changes.RefusedError if files do not go with the memory any more.
 // Once Docker has been asked, its end is waited for even if the context ends.
 func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata.Record, tcpClose bool) error {
 	if err := fits(rec, c, thisHost()); err != nil {
@@ -63,6 +69,9 @@ func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata
 		if problems := imageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
 			return damaged(rec, problems)
 		}
+	}
+	if err := r.unchanged(ctx, c, from); err != nil {
+		return err
 	}
 	return r.restore(ctx, c, from, tcpClose)
 }

@@ -30,6 +30,7 @@ type Config struct {
 	CRIU       CRIU       `mapstructure:"criu"`
 	Checkpoint Checkpoint `mapstructure:"checkpoint"`
 	PreDump    PreDump    `mapstructure:"pre_dump"`
+	Restore    Restore    `mapstructure:"restore"`
 	Prune      Prune      `mapstructure:"prune"`
 	Encrypt    Encrypt    `mapstructure:"encrypt"`
 	Mounts     Mounts     `mapstructure:"mounts"`
@@ -76,6 +77,14 @@ type PreDump struct {
 	AutoDedup   bool          `mapstructure:"auto_dedup"`
 }
 
+// KeepFiles is the value of restore.files that restores though files changed.
+const KeepFiles = "keep"
+
+// Restore says how a checkpoint is brought back.
+type Restore struct {
+	Files string `mapstructure:"files"` // refuse or keep
+}
+
 // Prune are the keep rules of prune; zero is no rule.
 type Prune struct {
 	KeepLast   int           `mapstructure:"keep_last"`
@@ -118,6 +127,7 @@ func Defaults() map[string]any {
 		"checkpoint.pre_dump":   "off",
 		"pre_dump.max_downtime": "0s", "pre_dump.min_rounds": 1, "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
+		"restore.files":   "refuse",
 		"prune.keep_last": 0, "prune.keep_hourly": 0, "prune.keep_daily": 0, "prune.keep_weekly": 0,
 		"prune.keep_within": "0s", "prune.max_size": "",
 		"encrypt.to": []any{}, "encrypt.identity": "", "encrypt.passphrase_file": "", "encrypt.stage": "",
@@ -272,7 +282,8 @@ func (c Config) Validate() error {
 	if c.Docker.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("%w: docker.timeout: must be above 0", ErrInvalid))
 	}
-	errs = append(errs, c.Checkpoint.validate("checkpoint"), c.PreDump.validate("pre_dump"), c.Prune.validate("prune"))
+	errs = append(errs, c.Checkpoint.validate("checkpoint"), c.PreDump.validate("pre_dump"), c.Prune.validate("prune"),
+		oneOf("restore.files", c.Restore.Files, "refuse", KeepFiles))
 	for i, r := range c.Mounts.Rules {
 		errs = append(errs, oneOf(fmt.Sprintf("mounts.rules[%d].action", i), r.Action, "dump", "external", "refuse"))
 		if _, err := path.Match(r.Path, ""); err != nil || r.Path == "" && r.Type == "" {

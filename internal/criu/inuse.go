@@ -21,6 +21,9 @@ import (
 type InUse struct {
 	// Files are paths in the container, sorted, each once.
 	Files []string
+	// Sizes are those that CRIU wants again of files, in bytes. It does without for
+	// a file that was open for appending only.
+	Sizes map[string]int64
 	// Written are those of them that were mapped shared and writable.
 	Written []string
 	// Ghosts are the directories of files that had no name any more. CRIU makes
@@ -37,6 +40,7 @@ const vmaFileShared = 1 << 7
 func ReadInUse(dir string) (InUse, error) {
 	var (
 		paths    = map[uint32]string{} // by file ID
+		sizes    = map[uint32]int64{}
 		written  = map[uint32]bool{}
 		remapped = map[uint32]bool{}
 	)
@@ -51,6 +55,9 @@ func ReadInUse(dir string) (InUse, error) {
 		e, ok := m.(*fdinfo.FileEntry)
 		if ok && e.GetReg() != nil && (e.GetReg().Mode == nil || e.GetReg().GetMode()&unix.S_IFMT == unix.S_IFREG) {
 			paths[e.GetId()] = path.Join("/", e.GetReg().GetName())
+			if e.GetReg().Size != nil {
+				sizes[e.GetId()] = int64(e.GetReg().GetSize())
+			}
 		}
 	})
 	if err != nil {
@@ -75,11 +82,11 @@ func ReadInUse(dir string) (InUse, error) {
 			}
 		}))
 	}
-	return gather(paths, written, remapped), err
+	return gather(paths, sizes, written, remapped), err
 }
 
-func gather(paths map[uint32]string, written, remapped map[uint32]bool) InUse {
-	var u InUse
+func gather(paths map[uint32]string, sizes map[uint32]int64, written, remapped map[uint32]bool) InUse {
+	u := InUse{Sizes: map[string]int64{}}
 	for id, p := range paths {
 		switch {
 		case remapped[id]:
@@ -89,6 +96,9 @@ func gather(paths map[uint32]string, written, remapped map[uint32]bool) InUse {
 			u.Written = append(u.Written, p)
 		}
 		u.Files = append(u.Files, p)
+		if size, ok := sizes[id]; ok {
+			u.Sizes[p] = size
+		}
 	}
 	for _, list := range []*[]string{&u.Files, &u.Written, &u.Ghosts} {
 		slices.Sort(*list)

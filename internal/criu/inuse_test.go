@@ -30,6 +30,9 @@ func TestReadInUse(t *testing.T) {
 			Id: &id, Flags: proto.Uint32(0), Pos: proto.Uint64(0), Name: &name, Mode: &mode,
 			Fown: &fown.FownEntry{Uid: &id, Euid: &id, Signum: &id, PidType: &id, Pid: &id},
 		}
+		if id == 2 {
+			reg.Size = proto.Uint64(4096)
+		}
 		if mode == 0 {
 			reg.Mode = nil // of an older CRIU
 		}
@@ -57,7 +60,7 @@ func TestReadInUse(t *testing.T) {
 			frame(t, &remap_file_path.RemapFilePathEntry{OrigId: proto.Uint32(6), RemapId: proto.Uint32(1)}, 0)),
 	}
 	got, err := ReadInUse(write(t, images))
-	want := InUse{Files: []string{"/bin/app", "/data/db", "/old/criu"}, Written: []string{"/data/db"}, Ghosts: []string{"/var/tmp"}}
+	want := InUse{Files: []string{"/bin/app", "/data/db", "/old/criu"}, Sizes: map[string]int64{"/data/db": 4096}, Written: []string{"/data/db"}, Ghosts: []string{"/var/tmp"}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/checkpointctl/checkpointctl/internal/changes"
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
@@ -28,6 +29,7 @@ const (
 	exitExists       = 13
 	exitMounts       = 14
 	exitSealed       = 15
+	exitFiles        = 16
 	exitDocker       = 20
 	exitCRIU         = 21
 	exitDump         = 22
@@ -39,8 +41,8 @@ const (
 const exitHelp = `
 Exit status: 0 ok, 2 usage or configuration, 3 incomplete, 10 no such container, 11 container
 not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount is
-refused, 15 encrypted, 20 Docker, 21 CRIU, 22 dump failed, 23 restore failed, 24 damaged, 130
-interrupted, 1 anything else.`
+refused, 15 encrypted, 16 files changed since the checkpoint, 20 Docker, 21 CRIU, 22 dump
+failed, 23 restore failed, 24 damaged, 130 interrupted, 1 anything else.`
 
 var errNotRoot = errors.New("this needs root: CRIU reads the memory of other users' processes")
 
@@ -49,6 +51,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 	var (
 		state   *docker.StateError
 		refused *mounts.RefusedError
+		changed *changes.RefusedError
 		dump    *criu.DumpError
 		restore *docker.RestoreError
 		checks  *checkError
@@ -91,6 +94,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitExists, ""
 	case errors.As(err, &refused):
 		return exitMounts, "unmount it, or add a rule under mounts.rules in the configuration"
+	case errors.As(err, &changed):
+		return exitFiles, changed.Hint()
 	case errors.Is(err, docker.ErrUnreachable):
 		return exitDocker, "is dockerd running, and are you root or in group docker?"
 	case errors.Is(err, docker.ErrNotSetUp):
