@@ -158,10 +158,14 @@ func TestPlaceOfAFile(t *testing.T) {
 	found := run(t, s)
 	want(t, "in use", found.Own, "/etc/conf (changed)")
 	want(t, "in use, shared", found.Shared)
+	do(t, os.Symlink("conf", filepath.Join(dir, "link")))
+	s.Places[0].Source = filepath.Join(dir, "link")
+	found = run(t, s)
+	want(t, "by a link", found.Own, "/etc/conf (changed)")
 	if found.Resized != nil {
 		t.Errorf("resized: %q", found.Resized)
 	}
-	s.Sizes = map[string]int64{"/etc/conf": 4, "/else": 1}
+	s.Sizes = map[string]int64{"/etc/conf": 5, "/else": 1}
 	if found = run(t, s); !slices.Equal(found.Resized, []string{"/etc/conf"}) {
 		t.Errorf("resized: %q", found.Resized)
 	}

@@ -111,8 +111,12 @@ func (f *finder) lookUp() error {
 		if !ok {
 			continue
 		}
+		flags := unix.AT_SYMLINK_NOFOLLOW
+		if host == p.Source {
+			flags = 0 // Docker binds what the link leads to
+		}
 		var st unix.Statx_t
-		err := unix.Statx(unix.AT_FDCWD, host, unix.AT_SYMLINK_NOFOLLOW, wanted, &st)
+		err := unix.Statx(unix.AT_FDCWD, host, flags, wanted, &st)
 		if size, known := f.Sizes[file]; known && err == nil && size != int64(st.Size) {
 			f.found.Resized = append(f.found.Resized, file)
 		}
