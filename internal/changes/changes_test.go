@@ -108,7 +108,7 @@ func TestWhatARestoreMakesIsNoChange(t *testing.T) {
 		os.WriteFile(p("tmp/ghost"), nil, 0o600), os.Remove(p("tmp/ghost")), syscall.Mkfifo(p("run/fifo"), 0o600))
 	l, err := net.Listen("unix", p("run/sock"))
 	do(t, err)
-	defer l.Close()
+	t.Cleanup(func() { _ = l.Close() })
 	s := Search{
 		Since: since, Places: []Place{{Path: "/", Source: root}},
 		Mounts: []string{"/", "/data", "/etc/hosts", "/vol/sub"}, Ghosts: []string{"/tmp"},
