@@ -139,7 +139,10 @@ func (b *box) restores() ([]Series, error) {
 	mine, theirs := Series{Peer: ours, Op: "restore"}, Series{Peer: docker, Op: "restore"}
 	for run := range b.spec.restores {
 		steps := []func() error{
-			func() error { return b.restore(&mine, b.binary, "--dir", dir, "restore", b.name, "one") },
+			// Each restored program beats on in its file.
+			func() error {
+				return b.restore(&mine, b.binary, "--dir", dir, "restore", "--files=keep", b.name, "one")
+			},
 			func() error {
 				if run >= b.dockerBacks || theirs.Refused != "" {
 					return nil

@@ -117,11 +117,11 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err != nil {
 		return t, err
 	}
-	result, err := m.dump(ctx, t.job, req, plan)
+	result, err := m.dump(ctx, &t.job, req, plan)
 	if errors.Is(err, errConnected) {
 		t.options.NetworkLock = lockIptables
 		if err = t.empty(); err == nil {
-			result, err = m.dump(ctx, t.job, req, plan)
+			result, err = m.dump(ctx, &t.job, req, plan)
 		}
 	}
 	if err != nil {
@@ -168,7 +168,7 @@ func (m *Creator) refuse(ctx context.Context, req Request) (mounts.Plan, error) 
 
 // dump writes the images. The container runs again afterwards, or has been
 // killed if that was asked for and all went well.
-func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan) (criu.Result, error) {
+func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Plan) (criu.Result, error) {
 	c := req.Container
 	ns, emptyNet := namespaces(c)
 	r := criu.Request{
@@ -191,7 +191,8 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 	if err := writeDescriptors(j.images, c.PID); err != nil {
 		return criu.Result{}, err
 	}
-	r.PostDump = func() error {
+	r.PostDump = func(frozen time.Time) error {
+		j.frozen = frozen
 		if r.Options.NetworkLock == lockSkip && j.lockChosen && hasStreams(j.images) {
 			return errConnected
 		}
@@ -204,7 +205,7 @@ func (m *Creator) dump(ctx context.Context, j job, req Request, plan mounts.Plan
 		m.warn(j.network.readConnections(c))
 		err := j.seal()
 		if err == nil {
-			err = j.draft.Complete(m.record(req, j, plan))
+			err = j.draft.Complete(m.record(req, *j, plan))
 		}
 		if err != nil || req.member == nil {
 			return err
@@ -285,7 +286,7 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
 	version, _ := m.Dumper.Version() // refuse has seen it
 	r := metadata.Record{
 		SchemaVersion: metadata.SchemaVersion, Checkpoint: j.name, Kind: j.kind, Parent: req.Parent, TrackID: j.trackID,
-		Container: Describe(req.Container, plan), Timestamp: j.began, Options: metadata.Options(j.options),
+		Container: Describe(req.Container, plan), Timestamp: j.began, FrozenAt: j.frozen, Options: metadata.Options(j.options),
 		Architecture: h.Architecture, CPUFeatures: h.CPUFeatures,
 		Versions: metadata.Versions{
 			Checkpointctl: m.Version, CRIU: version.String(), Kernel: h.Kernel,

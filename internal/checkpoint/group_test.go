@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
@@ -94,7 +95,7 @@ func (y *yard) Dump(ctx context.Context, r criu.Request) (criu.Result, error) {
 	if r.FreezeCgroup == "" {
 		return criu.Result{}, errors.New("no freezer cgroup")
 	}
-	err := r.PostDump()
+	err := r.PostDump(time.Now())
 	y.note("dumped", r.Root)
 	if err == nil && !r.Options.LeaveRunning {
 		y.note("end", r.Root)

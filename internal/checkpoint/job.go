@@ -28,7 +28,7 @@ type job struct {
 	options             criu.Options
 	lockChosen          bool // by LockAuto
 	policy              criu.Policy
-	began               time.Time
+	began, frozen       time.Time
 	asked               <-chan docker.Daemon
 	network             *network
 	connectionsRead     <-chan struct{} // nil if they are not read aside

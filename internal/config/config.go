@@ -66,13 +66,6 @@ type Checkpoint struct {
 	PreDump           string `mapstructure:"pre_dump"` // off, on or auto
 }
 
-// Restore is how containers come back.
-type Restore struct {
-	// Runtime is the path of checkpointctl-runtime, empty for the one that was
-	// installed with this program.
-	Runtime string `mapstructure:"runtime"`
-}
-
 // PreDump says how rounds are made and when they end.
 type PreDump struct {
 	MaxDowntime time.Duration `mapstructure:"max_downtime"`
@@ -82,6 +75,17 @@ type PreDump struct {
 	MinPages    int           `mapstructure:"min_pages"`
 	Mode        string        `mapstructure:"mode"`
 	AutoDedup   bool          `mapstructure:"auto_dedup"`
+}
+
+// KeepFiles is the value of restore.files that restores though files changed.
+const KeepFiles = "keep"
+
+// Restore says how a checkpoint is brought back.
+type Restore struct {
+	Files string `mapstructure:"files"` // refuse or keep
+	// Runtime is the path of checkpointctl-runtime, empty for the one that was
+	// installed with this program.
+	Runtime string `mapstructure:"runtime"`
 }
 
 // Prune are the keep rules of prune; zero is no rule.
@@ -124,9 +128,9 @@ func Defaults() map[string]any {
 		"checkpoint.shell_job": false, "checkpoint.ext_unix_sk": false, "checkpoint.link_remap": false,
 		"checkpoint.ghost_limit": "1MiB", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "auto",
 		"checkpoint.pre_dump":   "off",
-		"restore.runtime":       "",
 		"pre_dump.max_downtime": "0s", "pre_dump.min_rounds": 1, "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
+		"restore.files": "refuse", "restore.runtime": "",
 		"prune.keep_last": 0, "prune.keep_hourly": 0, "prune.keep_daily": 0, "prune.keep_weekly": 0,
 		"prune.keep_within": "0s", "prune.max_size": "",
 		"encrypt.to": []any{}, "encrypt.identity": "", "encrypt.passphrase_file": "", "encrypt.stage": "",
@@ -281,7 +285,8 @@ func (c Config) Validate() error {
 	if c.Docker.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("%w: docker.timeout: must be above 0", ErrInvalid))
 	}
-	errs = append(errs, c.Checkpoint.validate("checkpoint"), c.PreDump.validate("pre_dump"), c.Prune.validate("prune"))
+	errs = append(errs, c.Checkpoint.validate("checkpoint"), c.PreDump.validate("pre_dump"), c.Prune.validate("prune"),
+		oneOf("restore.files", c.Restore.Files, "refuse", KeepFiles))
 	for i, r := range c.Mounts.Rules {
 		errs = append(errs, oneOf(fmt.Sprintf("mounts.rules[%d].action", i), r.Action, "dump", "external", "refuse"))
 		if _, err := path.Match(r.Path, ""); err != nil || r.Path == "" && r.Type == "" {

@@ -124,6 +124,7 @@ func TestSchemaAndLoadAgree(t *testing.T) {
 		{"max_rounds: 8", "max_rounds: 0"},
 		{"timeout: 30s", "timeout: soon"},
 		{"keep_last: 0", "keep_last: -1"},
+		{"files: refuse", "files: ask"},
 		{"rules: []", "rules: [{path: /x, action: drop}]"},
 		{"rules: []", "rules: [{action: dump}]"},
 		{"name: nightly", "name: ../x"},

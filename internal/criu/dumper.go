@@ -46,8 +46,10 @@ type Request struct {
 	// the dump begins. CRIU leaves them so, unless it kills them.
 	FreezeCgroup string
 	// PostDump, if set, runs when the images are complete and the tasks still
-	// frozen. Its failure fails the dump, and CRIU resumes the tasks.
-	PostDump func() error
+	// frozen. Its failure fails the dump, and CRIU resumes the tasks. The tasks
+	// changed files before the moment that it is given; what they change from
+	// there on has a ctime of that moment or later, see freezeMoment.
+	PostDump func(frozen time.Time) error
 	// BeforeEnd, if set, runs before a CRIU that hangs is killed.
 	BeforeEnd func()
 }
@@ -168,7 +170,7 @@ func (d *Dumper) start(ctx context.Context) (worker, error) {
 }
 
 // run has the worker do one dump or round.
-func (w worker) run(ctx context.Context, req Request, to images, do func(*rpc.CriuOpts, gocriu.Notify) error, postDump func() error) error {
+func (w worker) run(ctx context.Context, req Request, to images, do func(*rpc.CriuOpts, gocriu.Notify) error, postDump func(time.Time) error) error {
 	opts, closeDir, err := rpcOptions(req, to)
 	if err != nil {
 		return err
@@ -229,19 +231,29 @@ func (d *Dumper) shielded(w worker) error {
 type notify struct {
 	gocriu.NoNotify
 	ctx      context.Context
-	postDump func() error
+	postDump func(time.Time) error
+	seen     time.Time // when the tasks were frozen already
 	busy     *atomic.Bool
 	err      error // what a notification failed with
 }
 
-func (n *notify) PreDump() error     { return n.interrupted() }
-func (n *notify) NetworkLock() error { return n.interrupted() }
+func (n *notify) PreDump() error { return n.interrupted() }
+
+// NetworkLock comes right after the freeze, if the tasks have a network
+// namespace of their own.
+func (n *notify) NetworkLock() error {
+	n.seen = fineClock()
+	return n.interrupted()
+}
 
 func (n *notify) PostDump() error {
 	if n.interrupted() == nil && n.postDump != nil {
 		n.busy.Store(true)
 		defer n.busy.Store(false)
-		n.err = n.postDump()
+		if n.seen.IsZero() {
+			n.seen = fineClock()
+		}
+		n.err = n.postDump(freezeMoment(n.seen))
 	}
 	return n.err
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/client"
 )
 
@@ -189,6 +190,7 @@ func (c *Client) Versions(ctx context.Context) (Daemon, error) {
 type Listed struct {
 	ID, Name, Image, State string
 	Labels                 map[string]string
+	Volumes                []string // names, of anonymous ones too
 }
 
 // List returns all containers, running or not, by name.
@@ -206,7 +208,13 @@ func (c *Client) List(ctx context.Context) ([]Listed, error) {
 		}
 		// A link to the container from another one is listed as OTHER/ALIAS.
 		slices.SortFunc(s.Names, func(a, b string) int { return strings.Count(a, "/") - strings.Count(b, "/") })
-		list = append(list, Listed{ID: s.ID, Name: strings.TrimPrefix(s.Names[0], "/"), Image: s.Image, State: s.State, Labels: s.Labels})
+		l := Listed{ID: s.ID, Name: strings.TrimPrefix(s.Names[0], "/"), Image: s.Image, State: s.State, Labels: s.Labels}
+		for _, m := range s.Mounts {
+			if m.Type == mount.TypeVolume {
+				l.Volumes = append(l.Volumes, m.Name)
+			}
+		}
+		list = append(list, l)
 	}
 	slices.SortFunc(list, func(a, b Listed) int { return strings.Compare(a.Name, b.Name) })
 	return list, nil

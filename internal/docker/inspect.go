@@ -92,6 +92,9 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 	if out.RootFS == "" {
 		out.RootFS = spec.Root.Path // containerd's image store has no graph driver
 	}
+	if out.UpperDir == "" {
+		out.UpperDir = upperDir(out.PID)
+	}
 	out.MountFacts = mountFacts(r, spec, out.RootFS)
 	out.BindSources = map[string]string{}
 	for _, m := range spec.Mounts {

@@ -198,7 +198,11 @@ type Record struct {
 	Connections        []Connection        `json:"connections,omitempty"`
 	ProxiedConnections []ProxiedConnection `json:"proxied_connections,omitempty"`
 
-	Timestamp    time.Time `json:"timestamp"`
+	Timestamp time.Time `json:"timestamp"`
+	// FrozenAt is when the container was frozen for its dump: a file whose ctime
+	// is not before it was changed afterwards. Zero for rounds alone, and in older
+	// records.
+	FrozenAt     time.Time `json:"frozen_at,omitzero"`
 	Options      Options   `json:"options"`
 	PreDump      *PreDump  `json:"pre_dump,omitempty"`
 	Group        *Group    `json:"group,omitempty"`

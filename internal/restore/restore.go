@@ -33,6 +33,7 @@ type engine interface {
 	Inspect(context.Context, string) (docker.Container, error)
 	Daemon(context.Context) (docker.Daemon, error)
 	Start(context.Context, string) error
+	Volumes(ctx context.Context, id string) ([]docker.Volume, error)
 	Socket() string
 }
 
@@ -45,8 +46,10 @@ type Restorer struct {
 	CRIU, StandIn string
 	// NoVerify compares sizes and links with the record, but reads nothing.
 	NoVerify bool
-	// Warned, if set, hears what is not as it was.
-	Warned func(string)
+	// KeepFiles restores also when files changed since the checkpoint.
+	KeepFiles bool
+	// Warn, if set, hears of what does not stop the restore.
+	Warn func(string)
 	// Waiting, if set, is called when the context ends while Docker restores,
 	// which is waited for all the same.
 	Waiting func()
@@ -54,7 +57,8 @@ type Restorer struct {
 
 // Restore verifies the checkpoint, lets Docker start the stopped container from
 // it, and keeps CRIU's log in it. After an error the container is stopped, as
-// before, unless the error says otherwise. When Docker has been asked, its end is
+// before, unless the error says otherwise; it is a *changes.RefusedError if files
+// do not go with the memory any more. When Docker has been asked, its end is
 // waited for even if the context ends.
 func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata.Record, o Options) error {
 	unlock, err := r.Store.Lock(rec.Name)
@@ -69,7 +73,7 @@ func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata
 	if err := r.verifyChain(rec); err != nil {
 		return err
 	}
-	from := source{dir: r.Store.Path(rec.Name, rec.Checkpoint)}
+	from := source{Record: rec, dir: r.Store.Path(rec.Name, rec.Checkpoint)}
 	from.keepLog = func(log []byte) error { return os.WriteFile(filepath.Join(from.dir, runtime.RestoreLog), log, 0o600) }
 	if rec.Encrypted {
 		stage, sealed, plain, err := r.Opener.Open(r.Store, rec)
@@ -77,12 +81,15 @@ func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata
 			return fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
 		}
 		defer func() { _ = stage.Remove() }()
-		from = source{dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) }}
+		from = source{Record: plain, dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) }}
 		if problems := checkpoint.ImageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
 			return damaged(rec, problems)
 		}
 		// What the images hold is known only now.
 		plan.decide(c, plain, o)
+	}
+	if err := r.unchanged(ctx, c, from); err != nil {
+		return err
 	}
 	return r.start(ctx, c, plan, from)
 }
@@ -90,6 +97,7 @@ func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata
 // source is where the images are, as CRIU wrote them, and what to do with the
 // log of a restore from them.
 type source struct {
+	metadata.Record
 	dir     string
 	keepLog func([]byte) error
 }
@@ -160,8 +168,8 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, pending *runtime
 		return failed(fmt.Errorf("it runs as process %d, not as the restored one, %d", now.PID, result.Init.PID))
 	}
 	for _, w := range result.Warnings {
-		if r.Warned != nil {
-			r.Warned(w)
+		if r.Warn != nil {
+			r.Warn("container " + c.Name + ": " + w)
 		}
 	}
 	return nil

@@ -18,12 +18,12 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl":         {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl-runtime": {"internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
-		"internal/batch", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
+		"internal/batch", "internal/changes", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
 		"internal/recovery", "internal/restore", "internal/runtime", "internal/seal",
 	},
 	"internal/batch":                 {"internal/docker"},
 	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/linux", "internal/linux/conntrack", "internal/linux/dockerproxy", "internal/linux/netns", "internal/linux/sysctl", "internal/metadata", "internal/mounts", "internal/recovery", "internal/seal"},
-	"internal/restore":               {"internal/checkpoint", "internal/docker", "internal/linux", "internal/linux/conntrack", "internal/metadata", "internal/mounts", "internal/runtime"},
+	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/docker", "internal/linux", "internal/linux/conntrack", "internal/metadata", "internal/mounts", "internal/runtime"},
 	"internal/docker":                {"internal/linux", "internal/mounts", "internal/runtime"},
 	"internal/dockerd":               {"internal/linux", "internal/runtime"},
 	"internal/config":                nil,
@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"internal/linux/netns":           nil,
 	"internal/linux/netns/netnstest": nil,
 	"internal/linux/sysctl":          {"internal/linux/netns"},
+	"internal/changes":               nil,
 }
 
 // users are the only packages that may import a library.

@@ -165,7 +165,7 @@ func TestVolumeThatChanges(t *testing.T) {
 	if err := os.WriteFile(file, []byte("old\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b := start(t, "-v", dir+":/data", baseImage, "sh", "-c", `while :; do cat /data/word; sleep 0.1; done`)
+	b := start(t, "-v", dir+":/data", baseImage, "sh", "-c", `while :; do read -r word </data/word; echo $word; sleep 0.1; done`)
 	says := func(want string) {
 		t.Helper()
 		if !until(5*time.Second, func() bool { return b.logs("1") == want }) {
@@ -177,7 +177,9 @@ func TestVolumeThatChanges(t *testing.T) {
 	if err := os.WriteFile(file, []byte("new\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	b.restore()
+	if r := b.must(0, "restore", b.name); !strings.Contains(r.stderr, "too: 1 file, /data/word (changed)") {
+		t.Errorf("stderr: %s", r.stderr)
+	}
 	says("new")
 }
 

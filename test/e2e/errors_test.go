@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -228,8 +229,8 @@ func TestDamagedCheckpoint(t *testing.T) {
 	}
 }
 
-// The file that the shell reads changes its size: CRIU refuses to restore, and
-// the message says why.
+// The file that the shell reads changes its size: refused before Docker is asked,
+// and of a checkpoint that does not know its moment by CRIU, with the reason.
 func TestFileChangedSinceTheCheckpoint(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -243,7 +244,22 @@ func TestFileChangedSinceTheCheckpoint(t *testing.T) {
 	if err := os.WriteFile(file, []byte("longer than before\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if r := b.must(23, "restore", b.name); !strings.Contains(r.stderr, "hint: a file changed since the checkpoint") {
+	for _, files := range []string{"refuse", "keep"} {
+		r := b.must(16, "restore", b.name, "--files="+files)
+		if !strings.Contains(r.stderr, "1 file, /data/file (changed)") || !strings.Contains(r.stderr, "put back /data/file") {
+			t.Errorf("%s: %s", files, r.stderr)
+		}
+	}
+	path := filepath.Join(b.store, b.name, "checkpoint1", "container.json")
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = regexp.MustCompile(`"frozen_at": .*\n`).ReplaceAll(text, nil)
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.must(23, "restore", b.name); !strings.Contains(r.stderr, "hint: a file changed since the checkpoint") || !strings.Contains(r.stderr, "is of an older version") {
 		t.Errorf("stderr: %s", r.stderr)
 	}
 	if r := b.must(0, "logs", b.name, "--restore", "--errors"); !strings.Contains(r.stdout, "bad size") {

@@ -24,6 +24,7 @@ import (
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/storage"
 	"github.com/docker/docker/api/types/system"
+	"github.com/docker/docker/api/types/volume"
 )
 
 const version = "26.1.5"
@@ -54,6 +55,7 @@ type box struct {
 	restart, pidMode, state, driver  string
 	labels                           map[string]string
 	autoRemove                       bool
+	volumes                          []container.MountPoint
 	started                          time.Time
 	cmd                              *exec.Cmd
 	done                             chan struct{} // closed when the process has ended
@@ -164,6 +166,9 @@ func (d *daemon) add(name string, pairs []string) error {
 			b.labels[k] = v
 		case "rm":
 			b.autoRemove = value == "true"
+		case "volume": // NAME:SOURCE:DESTINATION
+			v := strings.SplitN(value, ":", 3)
+			b.volumes = append(b.volumes, container.MountPoint{Type: "volume", Driver: "local", Name: v[0], Source: v[1], Destination: v[2]})
 		default:
 			return fmt.Errorf("container has no %s", key)
 		}
@@ -256,7 +261,7 @@ func (d *daemon) handler() http.Handler {
 	mux.HandleFunc("GET /{v}/containers/json", func(w http.ResponseWriter, _ *http.Request) {
 		var list []container.Summary
 		for name, b := range d.containers {
-			list = append(list, container.Summary{ID: b.id, Names: []string{"/" + name}, Image: b.image, Labels: b.labels, State: d.inspect(b).State.Status})
+			list = append(list, container.Summary{ID: b.id, Names: []string{"/" + name}, Image: b.image, Labels: b.labels, State: d.inspect(b).State.Status, Mounts: b.volumes})
 		}
 		d.answer(w, list)
 	})
@@ -267,6 +272,13 @@ func (d *daemon) handler() http.Handler {
 			return
 		}
 		d.answer(w, d.inspect(b))
+	})
+	mux.HandleFunc("GET /{v}/volumes/{name}", func(w http.ResponseWriter, r *http.Request) {
+		v := volume.Volume{Name: r.PathValue("name"), Driver: "local"}
+		if strings.HasPrefix(v.Name, "nfs") {
+			v.Options = map[string]string{"type": "nfs"}
+		}
+		d.answer(w, v)
 	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.postStart)
 	mux.HandleFunc("POST /{v}/containers/{ref}/pause", d.turn("", "paused"))
@@ -329,6 +341,7 @@ func (d *daemon) inspect(b *box) container.InspectResponse {
 			},
 		},
 		Config: &container.Config{Image: b.image, Labels: b.labels},
+		Mounts: b.volumes,
 		NetworkSettings: &container.NetworkSettings{Networks: map[string]*network.EndpointSettings{
 			"bridge": {IPAddress: "172.17.0.2", MacAddress: "02:42:ac:11:00:02"},
 		}},

@@ -3,14 +3,17 @@ package script
 import (
 	"encoding/binary"
 	"errors"
+	"os"
 	"strings"
 
 	criu_core "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/fdinfo"
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/fown"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/inventory"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/mm"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/pagemap"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/pstree"
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/regfile"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/stats"
 	tcp_stream "github.com/checkpoint-restore/go-criu/v7/crit/images/tcp-stream"
 	"github.com/checkpoint-restore/go-criu/v7/magic"
@@ -47,7 +50,7 @@ func writeImages(write func(name, text string) error, opts *rpc.CriuOpts) error 
 		write("fdinfo-1.img", img("FDINFO", &fdinfo.FdinfoEntry{
 			Id: proto.Uint32(1), Flags: proto.Uint32(0), Type: fdinfo.FdTypes_REG.Enum(), Fd: proto.Uint32(0),
 		})),
-		write("files.img", img("FILES", &fdinfo.FileEntry{Type: fdinfo.FdTypes_REG.Enum(), Id: proto.Uint32(1)})),
+		write("files.img", img("FILES", openFiles()...)),
 		write("pagemap-1.img", img("PAGEMAP", &pagemap.PagemapHead{PagesId: proto.Uint32(1)}, entry)),
 		write("pages-1.img", strings.Repeat("page", pageSize/4)),
 		write("stats-dump", statsDump(&stats.DumpStatsEntry{
@@ -55,6 +58,19 @@ func writeImages(write func(name, text string) error, opts *rpc.CriuOpts) error 
 			PagesScanned: proto.Uint64(10), PagesSkippedParent: proto.Uint64(0), PagesWritten: proto.Uint64(1), PagesLazy: proto.Uint64(0),
 		})),
 	)
+}
+
+// openFiles are those of FAKE_OPEN, paths in the container.
+func openFiles() []proto.Message {
+	list := []proto.Message{&fdinfo.FileEntry{Type: fdinfo.FdTypes_REG.Enum(), Id: proto.Uint32(1)}}
+	for i, path := range strings.Fields(os.Getenv("FAKE_OPEN")) {
+		id := proto.Uint32(uint32(i + 2))
+		list = append(list, &fdinfo.FileEntry{Type: fdinfo.FdTypes_REG.Enum(), Id: id, Reg: &regfile.RegFileEntry{
+			Id: id, Flags: proto.Uint32(0), Pos: proto.Uint64(0), Name: proto.String(path), Mode: proto.Uint32(0o100644),
+			Fown: &fown.FownEntry{Uid: id, Euid: id, Signum: id, PidType: id, Pid: id},
+		}})
+	}
+	return list
 }
 
 // writeRound writes what a pre-dump does, with the options in the pages.

@@ -79,6 +79,9 @@ func (d *deps) load() error {
 	return err
 }
 
+// warn says what the user should know and does not end the command.
+func (d *deps) warn(text string) { fmt.Fprintf(d.errOut, "checkpointctl: warning: %s\n", text) }
+
 func (d *deps) docker() (*docker.Client, error) {
 	return docker.New(d.cfg.Docker.Host, d.cfg.Docker.Timeout)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/checkpointctl/checkpointctl/internal/changes"
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
@@ -31,6 +32,7 @@ const (
 	exitExists       = 13
 	exitMounts       = 14
 	exitSealed       = 15
+	exitFiles        = 16
 	exitDocker       = 20
 	exitCRIU         = 21
 	exitDump         = 22
@@ -42,8 +44,8 @@ const (
 const exitHelp = `
 Exit status: 0 ok, 2 usage or configuration, 3 incomplete, 10 no such container, 11 container
 not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount is
-refused, 15 encrypted, 20 Docker, 21 CRIU, 22 dump failed, 23 restore failed, 24 damaged, 130
-interrupted, 1 anything else.`
+refused, 15 encrypted, 16 files changed since the checkpoint, 20 Docker, 21 CRIU, 22 dump
+failed, 23 restore failed, 24 damaged, 130 interrupted, 1 anything else.`
 
 var errNotRoot = errors.New("this needs root: CRIU reads the memory of other users' processes")
 
@@ -52,6 +54,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 	var (
 		state   *docker.StateError
 		refused *mounts.RefusedError
+		changed *changes.RefusedError
 		dump    *criu.DumpError
 		failed  *restore.Error
 		checks  *checkError
@@ -98,6 +101,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitRestore, "when Docker answers again, docker ps shows the state; a stopped container can be restored again"
 	case errors.As(err, &failed):
 		return exitRestore, ""
+	case errors.As(err, &changed):
+		return exitFiles, changed.Hint()
 	case errors.Is(err, docker.ErrUnreachable):
 		return exitDocker, "is dockerd running, and are you root or in group docker?"
 	case errors.Is(err, docker.ErrNotSetUp), errors.Is(err, dockerd.ErrConfig):

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
 
@@ -19,6 +20,11 @@ func newRestoreCmd(d *deps) *cobra.Command {
 		Long: `Start a stopped container from a checkpoint, by default the newest. Its files
 are compared with its record first, all of them, and a damaged checkpoint is
 refused; --no-verify compares their sizes only.
+
+A checkpoint holds no files. If the container ran on after it and changed its own
+files, or files that it has in use were changed, its memory does not go with them
+any more and the restore is refused; --files=keep restores all the same. To stop a
+container and bring it back later: checkpoint --leave-running=false.
 
 Docker itself starts it, so that logs, exec, stop, ports and restart policy go on
 working. Established TCP connections come back if the container gets the same IP
@@ -34,6 +40,8 @@ before. The checkpoint stays in the store.
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.noVerify, "no-verify", false, "compare file sizes only, do not read the checkpoint first")
+	f.String("files", "refuse", "what to do if files changed since the checkpoint: `refuse` or keep (restore with the files as they are now)")
+	d.bind(f, map[string]string{"restore.files": "files"})
 	f.BoolVar(&o.tcpClose, "tcp-close", false, "close established TCP connections instead of restoring them")
 	d.identityFlags(f)
 	d.stageFlag(f)
@@ -60,8 +68,8 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 	if err != nil {
 		return err
 	}
-	r.NoVerify = o.noVerify
-	r.Warned = func(text string) { d.log.Warnf("container %s: %s", c.Name, text) }
+	r.NoVerify, r.KeepFiles = o.noVerify, d.cfg.Restore.Files == config.KeepFiles
+	r.Warn = d.warn
 	r.Waiting = func() { d.log.Warn("a restore that Docker has begun cannot be broken off: waiting for its end") }
 	if err := r.Restore(ctx, c, rec, restore.Options{TCPClose: o.tcpClose}); err != nil {
 		return err
@@ -74,7 +82,7 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 		}{c.Name, rec.Checkpoint, c.ID})
 	}
 	if c.ID != rec.ID {
-		fmt.Fprintf(d.errOut, "checkpointctl: warning: %s is a newer container than the checkpoint's: files that the old one wrote are not in it\n", c.Name)
+		d.warn(c.Name + " is a newer container than the checkpoint's: files that the old one wrote are not in it")
 	}
 	_, err = fmt.Fprintf(d.out, "%s/%s\n", c.Name, rec.Checkpoint)
 	return err
