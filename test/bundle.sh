@@ -11,7 +11,7 @@ dir=$(cd "$1" && pwd)
 cd "$(dirname "$0")/.."
 go=$(command -v go || echo /usr/local/go/bin/go)
 CGO_ENABLED=0 "$go" build -trimpath -o "$dir/bin/checkpointctl" ./cmd/checkpointctl
-make -s tar LIBEXEC="$dir/libexec/checkpointctl"
+make -s tar runtime LIBEXEC="$dir/libexec/checkpointctl"
 CGO_ENABLED=0 "$go" test -tags "${CHECKPOINTCTL_E2E_TAGS:-e2e}" -c -o "$dir/e2e.test" ./test/e2e
 cd test/e2e
 PATH=$(dirname "$go"):$PATH CHECKPOINTCTL_E2E_SAVE_IMAGES=$dir/images.tar "$dir/e2e.test" >&2

@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -113,8 +112,8 @@ func isolate(line []string) error {
 func (r *runc) blocked(init runtime.Task) (<-chan struct{}, error) {
 	r.tasks.Init = init
 	for _, pid := range runtime.Children(r.tasks.Runc.PID) {
-		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if strings.Contains(string(line), "\x00swrk\x00") {
+		// The others are the init, CRIU's sibling, and the hook.
+		if pid != init.PID && !isSelf(pid) {
 			r.tasks.CRIU = runtime.FindTask(pid)
 		}
 	}
@@ -131,6 +130,13 @@ func (r *runc) blocked(init runtime.Task) (<-chan struct{}, error) {
 		close(ended)
 	}()
 	return ended, r.control.Note(r.tasks)
+}
+
+// isSelf says whether a process runs this program.
+func isSelf(pid int) bool {
+	self, err := os.Stat("/proc/self/exe")
+	other, otherErr := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	return err == nil && otherErr == nil && os.SameFile(self, other)
 }
 
 // kill ends a runc that has not come to its hooks, with its CRIU.
