@@ -32,7 +32,7 @@ demo:
 	scripts/demo.sh
 
 # Everything, on real Docker and CRIU. A test that cannot run fails.
-test: setup unit lint e2e test-vm
+test: setup unit lint e2e test-dockers test-vm
 	@echo "all tests passed"
 
 unit:
@@ -53,13 +53,14 @@ e2e: bin/tools/gotestsum
 	$(GO) vet -tags e2e ./test/e2e/...
 	$(gotestsum) -- -tags e2e -count=1 -timeout 25m ./test/e2e/
 
-# The same in a VM: cgroup v2, another Docker, and a kernel with soft-dirty.
+# What needs a kernel with soft-dirty, or cgroup v2 alone, in a VM.
 test-vm: bin/tools/gotestsum
 	$(gotestsum) --raw-command test/vm/suite.sh
 
-# The same with newer Dockers, beside the host's.
+# Restores by newer Dockers, beside the host's.
+restores = TestKindsOfContainers|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|TestNoPacket|InARestore
 test-dockers: setup bin/tools/gotestsum
-	$(gotestsum) --raw-command test/dockers/suite.sh 26 28 28-containerd
+	$(gotestsum) --raw-command test/dockers/suite.sh 26 28 28-containerd -- -test.run '$(restores)'
 
 # Beside its peers: writes docs/performance.json and what is shown of it.
 bench: build

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs what checkpointctl needs and this machine lacks: Docker, a CRIU that
-# works on the running kernel, Go. Turns dockerd's experimental setting on
-# (`docker start --checkpoint` needs it), starts the daemon, builds, and
-# runs one checkpoint and restore. Idempotent; asks nothing.
+# works on the running kernel, Go. Starts the daemon, builds, and runs one
+# checkpoint and restore. Docker's configuration stays as it is. Idempotent; asks
+# nothing.
 #
 #   scripts/setup.sh            everything
 #   scripts/setup.sh --no-smoke all but the closing checkpoint and restore
@@ -103,53 +103,17 @@ setup_go() {
 	go_fit go || die "go does not work"
 }
 
-# Adds "experimental": true to daemon.json and keeps the rest. Says yes on
-# stdout when the file changed.
-enable_experimental() {
-	local f=/etc/docker/daemon.json
-	mkdir -p /etc/docker
-	have python3 || apt_install python3-minimal
-	python3 - "$f" <<'PY'
-import json, os, sys
-path = sys.argv[1]
-try:
-    with open(path) as f:
-        text = f.read()
-    conf = json.loads(text) if text.strip() else {}
-except FileNotFoundError:
-    conf = {}
-except ValueError as e:
-    sys.exit(f"setup: error: {path} is not JSON ({e}); mend it and run this again")
-if conf.get("experimental") is not True:
-    conf["experimental"] = True
-    tmp = path + ".checkpointctl"
-    with open(tmp, "w") as f:
-        json.dump(conf, f, indent=2)
-        f.write("\n")
-    os.replace(tmp, path)
-    print("yes")
-PY
-}
-
 docker_up() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
-docker_experimental() { [ "$(docker version --format '{{.Server.Experimental}}' 2>/dev/null)" = true ]; }
 
 start_docker() {
-	local changed
-	changed=$(enable_experimental)
-	[ -z "$changed" ] || say "docker: experimental turned on in /etc/docker/daemon.json"
-	if docker_up && docker_experimental; then
+	if docker_up; then
 		say "docker: $(docker version --format '{{.Server.Version}}') is running"
 		return
 	fi
 	if [ -d /run/systemd/system ]; then
-		say "docker: (re)starting by systemd"
-		systemctl restart docker
+		say "docker: starting by systemd"
+		systemctl start docker
 	else
-		if docker_up; then
-			say "docker: restarting dockerd"
-			stop_dockerd
-		fi
 		say "docker: starting dockerd (log in /var/log/dockerd.log)"
 		mkdir -p /run /var/log
 		setsid dockerd </dev/null >>/var/log/dockerd.log 2>&1 &
@@ -160,21 +124,7 @@ start_docker() {
 		sleep 0.5
 	done
 	docker_up || { tail -n 20 /var/log/dockerd.log >&2 || true; die "dockerd does not answer"; }
-	docker_experimental || die "dockerd runs without experimental; is it set on its command line?"
 	say "docker: $(docker version --format '{{.Server.Version}}') is running"
-}
-
-# dockerd takes its containerd along; a start right after may meet the old one.
-stop_dockerd() {
-	local pid
-	pid=$(cat /var/run/docker.pid 2>/dev/null || true)
-	[ -n "$pid" ] || die "dockerd runs, but /var/run/docker.pid is missing: restart it with experimental on"
-	kill "$pid"
-	for _ in $(seq 120); do
-		kill -0 "$pid" 2>/dev/null || { pgrep -f /var/run/docker/containerd/containerd.toml >/dev/null || return 0; }
-		sleep 0.5
-	done
-	die "dockerd (pid $pid) does not stop"
 }
 
 setup_docker

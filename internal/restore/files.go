@@ -73,7 +73,9 @@ func (r *Restorer) search(ctx context.Context, c docker.Container, from source) 
 	}
 	var blind []string
 	s.Places, blind = places(from.Record, c, volumes)
-	s.Ghosts = append(s.Ghosts, criuPlace(s.Places))
+	// docker cp and docker export make a directory in the root and remove it again
+	// (pivotRoot in moby's pkg/chrootarchive).
+	s.Ghosts = append(s.Ghosts, criuPlace(s.Places), "/")
 	for _, m := range from.Mounts {
 		s.Mounts = append(s.Mounts, m.Path)
 	}

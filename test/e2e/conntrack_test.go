@@ -79,6 +79,33 @@ func published(t *testing.T, command ...string) (b *box, port string) {
 
 func addrPort(a net.Addr) netip.AddrPort { return netip.MustParseAddrPort(a.String()) }
 
+// A client of a published port goes on: what the restored container sends is
+// translated as before, and so is what the client sends. It is idle meanwhile.
+func TestPublishedConnectionGoesOn(t *testing.T) {
+	n := newNeighbour(t)
+	l, err := net.Listen("tcp", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := addrPort(l.Addr()).Port()
+	_ = l.Close()
+	b := start(t, "-p", fmt.Sprintf("%d:7000", port), "-e", "GODEBUG=multipathtcp=0", baseImage, "/workload", "server")
+	if !until(10*time.Second, func() bool { return accepts(b.address() + ":7000") }) {
+		t.Fatalf("no server: %s", b.logs("5"))
+	}
+	c := n.dial(t, fmt.Sprintf("%s:%d", n.host, port))
+	answers := bufio.NewReader(c)
+	for i := 1; i < 6; i += 2 {
+		_ = c.SetDeadline(time.Now().Add(time.Duration(10*slow) * time.Second))
+		fmt.Fprintln(c, i)
+		if line, err := answers.ReadString('\n'); err != nil || line != fmt.Sprintln(i+1) {
+			t.Fatalf("%d is answered by %q, %v", i, line, err)
+		}
+		b.checkpoint("--leave-running=false")
+		b.restore()
+	}
+}
+
 func TestPublishedConnectionsAreRecorded(t *testing.T) {
 	for _, leaveRunning := range []string{"true", "false"} {
 		n := newNeighbour(t)

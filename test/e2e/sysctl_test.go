@@ -82,3 +82,29 @@ func TestSysctlsOfTheHostAreNotRecorded(t *testing.T) {
 		t.Errorf("recorded %v, %v, %v", r.Sysctls, r.InterfaceSysctls, r.Connections)
 	}
 }
+
+// A restore brings them back, those of an interface, too.
+func TestSysctlsComeBack(t *testing.T) {
+	b := start(t, "--sysctl", "net.core.somaxconn=777", "--sysctl", "net.ipv4.ip_forward=0", baseImage, "sh", "-c", counting)
+	at := b.await(8)
+	b.inNet("sh", "-c", `echo "20000 30000" >/proc/sys/net/ipv4/ip_local_port_range; echo 7 >/proc/sys/net/ipv4/conf/eth0/medium_id`)
+	names := []string{
+		"net/core/somaxconn", "net/ipv4/ip_forward", "net/ipv4/ip_local_port_range", "net/ipv4/conf/eth0/medium_id",
+		"net/ipv4/ip_unprivileged_port_start", "net/ipv4/ping_group_range",
+	}
+	values := func() string { return b.inNet(append([]string{"grep", "-H", ""}, prefixed("/proc/sys/", names)...)...) }
+	before := values()
+	b.checkpoint("--leave-running=false")
+	b.restore()
+	if after := values(); after != before {
+		t.Errorf("were\n%s\nand are\n%s", before, after)
+	}
+	b.goesOn(at)
+}
+
+func prefixed(prefix string, list []string) (out []string) {
+	for _, s := range list {
+		out = append(out, prefix+s)
+	}
+	return out
+}

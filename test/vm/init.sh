@@ -29,7 +29,7 @@ modprobe -q virtio_blk
 mount /dev/vda /job
 
 mkdir -p /etc/docker
-echo '{"experimental": true, "data-root": "/job/docker"}' >/etc/docker/daemon.json
+echo '{"data-root": "/job/docker"}' >/etc/docker/daemon.json
 dockerd >/var/log/dockerd.log 2>&1 &
 for i in $(seq 300); do
 	docker version >/dev/null 2>&1 && break
