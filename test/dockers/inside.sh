@@ -14,7 +14,7 @@ join() { # GROUP ARGUMENT...
 }
 
 enter() { # NAME ROOT WORK BUNDLE ARGUMENT...
-	local name=$1 root=$2 work=$3 bundle=$4 new=$3/root experimental=false store=false
+	local name=$1 root=$2 work=$3 bundle=$4 new=$3/root store=false
 	shift 4
 	mkdir "$new" "$work"/{upper,overlay,docker,tmp}
 	chmod 1777 "$work/tmp"
@@ -40,8 +40,7 @@ enter() { # NAME ROOT WORK BUNDLE ARGUMENT...
 	echo 1 >/proc/sys/net/ipv4/ip_forward
 	hostname dockers
 	[ "$name" != 28-containerd ] || store=true
-	[ "${CHECKPOINTCTL_DOCKERS_EXPERIMENTAL:-0}" = 0 ] || experimental=true
-	echo "{\"experimental\": $experimental, \"features\": {\"containerd-snapshotter\": $store}}" >"$new/etc/docker/daemon.json"
+	echo "{\"features\": {\"containerd-snapshotter\": $store}}" >"$new/etc/docker/daemon.json"
 	cp "$0" "$new/usr/local/sbin/inside"
 	cd "$new"
 	pivot_root . host

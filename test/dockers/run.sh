@@ -11,8 +11,7 @@
 #   test/dockers/run.sh 28 -test.run TestPreDump
 #
 # CHECKPOINTCTL_DOCKERS_BUNDLE names a directory that bundle.sh made, if there is
-# one. CHECKPOINTCTL_DOCKERS_EXPERIMENTAL=1 turns dockerd's experimental setting
-# on. CHECKPOINTCTL_DOCKERS_CGROUP=2 shows cgroup v2 alone; its controllers are
+# one. CHECKPOINTCTL_DOCKERS_CGROUP=2 shows cgroup v2 alone; its controllers are
 # missing there if the host uses them with v1.
 #
 # Ends as the test binary does, and fails if no test ran. Leaves nothing behind;

@@ -38,7 +38,7 @@ func ownDockerd(t *testing.T, args ...string) *dockerd {
 	}
 	d := &dockerd{t: t, dir: dir, exec: run, args: append([]string{
 		"-H", "unix://" + dir + "/sock", "--data-root", dir + "/data", "--exec-root", run, "--pidfile", dir + "/pid",
-		"--config-file", dir + "/config.json", "--bridge", "none", "--iptables=false", "--ip6tables=false", "--experimental",
+		"--config-file", dir + "/config.json", "--bridge", "none", "--iptables=false", "--ip6tables=false",
 	}, args...)}
 	t.Cleanup(d.end)
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{}"), 0o600); err != nil {
