@@ -32,8 +32,10 @@ func newCheckpointCmd(d *deps) *cobra.Command {
 
 A container is frozen while CRIU copies its memory and runs on afterwards;
 with --leave-running=false it is killed when its checkpoint is written. Open TCP
-connections and file locks are checkpointed too. If anything fails the container
-runs on and nothing is left in the store but the log.
+connections and file locks are checkpointed too. Connections that the server has
+not accepted yet are left out: it accepts them when it runs on, and their clients
+get a reset if it is killed. If anything fails the container runs on and nothing is
+left in the store but the log.
 
 Several containers are taken side by side; a failure of one does not stop the
 others. With --consistent all are frozen before the first is dumped, and none is
