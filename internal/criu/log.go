@@ -32,7 +32,7 @@ var meanings = []struct{ text, hint string }{
 	{"Pid mismatch", "the pid is taken: is an other copy of the container running?"},
 	{"Unexpected rt vDSO area bounds", "this CRIU is too old for the kernel: install CRIU 4.1 or newer"},
 	{"Can't get 1:16 opt", "this CRIU is too old for the kernel: install CRIU 4.2 or newer"},
-	{"Unsupported proto 262", "an MPTCP socket, as Go servers open them (Go 1.24 and newer): run the server with GODEBUG=multipathtcp=0"},
+	{"Unsupported proto 262", "an MPTCP socket, as Go servers open them (Go 1.24 and newer): docker run --sysctl net.mptcp.enabled=0 turns it off without touching the program; GODEBUG=multipathtcp=0 in a Go program's environment does so, too"},
 	{"Can't get rlimit", "root lacks CAP_SYS_RESOURCE here, without which processes of other users cannot be dumped"},
 	{"on restore: No such file", "a file that was open at the checkpoint is gone from the container or a volume"},
 	{"of that type", "an open file or device of a kind that CRIU cannot dump"},

@@ -14,6 +14,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/dockerd"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/preflight"
 	"github.com/checkpointctl/checkpointctl/internal/recovery"
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
@@ -30,7 +31,7 @@ const (
 	exitState        = 11
 	exitNoCheckpoint = 12
 	exitExists       = 13
-	exitMounts       = 14
+	exitRefused      = 14
 	exitSealed       = 15
 	exitFiles        = 16
 	exitDocker       = 20
@@ -43,8 +44,8 @@ const (
 
 const exitHelp = `
 Exit status: 0 ok, 2 usage or configuration, 3 incomplete, 10 no such container, 11 container
-not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount is
-refused, 15 encrypted, 16 files changed since the checkpoint, 20 Docker, 21 CRIU, 22 dump
+not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount or
+a process is refused, 15 encrypted, 16 files changed since the checkpoint, 20 Docker, 21 CRIU, 22 dump
 failed, 23 restore failed, 24 damaged, 130 interrupted, 1 anything else.`
 
 var errNotRoot = errors.New("this needs root: CRIU reads the memory of other users' processes")
@@ -54,6 +55,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 	var (
 		state   *docker.StateError
 		refused *mounts.RefusedError
+		unfit   *preflight.RefusedError
 		changed *changes.RefusedError
 		dump    *criu.DumpError
 		failed  *restore.Error
@@ -96,7 +98,9 @@ func classify(err error, parsed bool) (code int, hint string) {
 	case errors.Is(err, metadata.ErrLocked), errors.Is(err, recovery.ErrBusy):
 		return exitExists, ""
 	case errors.As(err, &refused):
-		return exitMounts, "unmount it, or add a rule under mounts.rules in the configuration"
+		return exitRefused, "unmount it, or add a rule under mounts.rules in the configuration"
+	case errors.As(err, &unfit):
+		return exitRefused, unfit.Hint()
 	case errors.As(err, &failed) && errors.Is(err, docker.ErrUnreachable):
 		return exitRestore, "when Docker answers again, docker ps shows the state; a stopped container can be restored again"
 	case errors.As(err, &failed):
