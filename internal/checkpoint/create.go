@@ -123,13 +123,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err != nil {
 		return t, err
 	}
-	result, err := m.dump(ctx, &t.job, req, plan)
-	if errors.Is(err, errConnected) {
-		t.options.NetworkLock = lockIptables
-		if err = t.empty(); err == nil {
-			result, err = m.dump(ctx, &t.job, req, plan)
-		}
-	}
+	result, err := m.dumpAgain(ctx, &t.job, req, plan)
 	if err != nil {
 		t.discard(err)
 		return t, &dumpFailed{err}
