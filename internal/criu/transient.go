@@ -10,7 +10,7 @@ import (
 // 4.2 print them, with the function that does.
 var passing = [...]string{
 	"The socket has data to read",                // can_dump_netlink_sk: a packet in a netlink socket
-	"found while seizing",                        // freeze_processes: a zombie, or a task that ends
+	"found while seizing",                        // seize_cgroup_tree: a zombie, or a task that ends
 	"Unseizable non-zombie",                      // compel_wait_task: the task has just ended
 	"task not stopped after seize",               // compel_wait_task, skip_sigstop: the same
 	"Task pid reused while suspending",           // compel_wait_task
