@@ -114,7 +114,11 @@ func (m *Creator) begin(req Request) (job, error) {
 	}
 	// From here on the kernel counts for this chain, even if it fails.
 	j.trackID, j.options.TrackMem = rand.Text(), true
-	return j, m.Store.Track(req.Container.Name, j.trackID)
+	if err := m.Store.Track(req.Container.Name, j.trackID); err != nil {
+		j.discard(err)
+		return j, err
+	}
+	return j, nil
 }
 
 // continues refuses a parent whose memory changes were not counted up to now:

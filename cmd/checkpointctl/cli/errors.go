@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/checkpointctl/checkpointctl/internal/changes"
 	"github.com/checkpointctl/checkpointctl/internal/config"
@@ -151,10 +152,33 @@ func report(d *deps, err error, code int, hint string) {
 	for _, line := range excerpt.Lines {
 		fmt.Fprintf(d.errOut, "  %s\n", line)
 	}
-	fmt.Fprintf(d.errOut, "checkpointctl: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintf(d.errOut, "checkpointctl: error: %s\n", oneLine(err))
 	if hint != "" {
 		fmt.Fprintf(d.errOut, "checkpointctl: hint: %s\n", hint)
 	}
+}
+
+// oneLine is the text of an error on one line, with control characters shown, not
+// obeyed: it may quote what somebody else named.
+func oneLine(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	var b strings.Builder
+	for _, r := range strings.Join(lines, "; ") {
+		switch {
+		case r == '\t':
+			b.WriteByte(' ')
+		case unicode.IsControl(r):
+			fmt.Fprintf(&b, `\x%02x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 func excerptOf(err error) criu.Excerpt {

@@ -113,7 +113,7 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 	err = table(d.out, func(w io.Writer) {
 		for _, row := range [][2]string{
 			{"Checkpoint", r.Checkpoint}, {"Kind", kind(r)}, {"Parent", dash(r.Parent)}, {"Made", r.Timestamp.Format(time.RFC3339)},
-			{"Encrypted to", dash(strings.Join(r.Recipients, ", "))}, {"Size", size(r.SizeBytes)}, {"Frozen", micros(r.Stats.FrozenUS)}, {"Pages written", fmt.Sprint(r.Stats.PagesWritten)},
+			{"Encrypted to", dash(strings.Join(r.Recipients, ", "))}, {"Size", size(r.SizeBytes)}, {"Frozen", frozen(r)}, {"Pages written", fmt.Sprint(r.Stats.PagesWritten)},
 			{"Made by", fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", r.Versions.Checkpointctl,
 				r.Versions.CRIU, r.Versions.Docker, r.Versions.Runc, r.Versions.Kernel)},
 		} {
