@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Kills checkpointctl, CRIU and its children at random times, so often as
-# SOAK_RUNS says, and writes what became of it into docs/reliability.md.
+# Kills checkpointctl, CRIU and its children at random times of dumps, and all that
+# has a part in a restore at random times of restores, so often as SOAK_RUNS says,
+# and writes what became of it into docs/reliability.md.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -11,7 +12,7 @@ trap 'rm -f "$out"' EXIT
 cd "$top"
 export SOAK_RUNS=${SOAK_RUNS:-216}
 failed=0
-"$go" test -tags e2e,soak -count=1 -timeout "${SOAK_TIMEOUT:-3h}" -parallel 6 -v -run '^TestSoak$' ./test/e2e/ | tee "$out" || failed=$?
+"$go" test -tags e2e,soak -count=1 -timeout "${SOAK_TIMEOUT:-3h}" -parallel 6 -v -run '^TestSoak' ./test/e2e/ | tee "$out" || failed=$?
 rows=$(sed -n 's/^soak| /| /p' "$out")
 [ -n "$rows" ]
 total=$(awk -F'|' '{ t += $4; s += $5; m += $6 } END { printf "| all | | %d | %d | %d |", t, s, m }' <<<"$rows")

@@ -72,6 +72,10 @@ func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, err
 		return nil, err
 	}
 	r.tasks.Runc = runtime.FindTask(cmd.Process.Pid)
+	if err := control.Note(r.tasks); err != nil {
+		r.kill()
+		return nil, err
+	}
 	closeStdio()
 	go func() { r.ended <- cmd.Wait() }()
 	return r, nil

@@ -180,6 +180,21 @@ func TestParent(t *testing.T) {
 	}
 }
 
+func TestNothingIsLeftWhenMemoryCannotBeTracked(t *testing.T) {
+	m := &Creator{Dumper: &fakeDumper{}, Docker: fakeEngine{}, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}}
+	// A directory is in the place of the note.
+	if err := os.MkdirAll(filepath.Join(m.Store.Dir, "web", ".track"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, err := m.Create(context.Background(), Request{Container: running(), Name: "x", Options: criu.Options{LeaveRunning: true}, Rounds: &criu.Policy{}})
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if left, _ := filepath.Glob(filepath.Join(m.Store.Dir, "web", ".new-*")); left != nil {
+		t.Errorf("left over: %v", left)
+	}
+}
+
 func TestNetworkLock(t *testing.T) {
 	dump := &fakeDumper{}
 	m := &Creator{Dumper: dump, Docker: fakeEngine{}, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}}

@@ -13,6 +13,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/preflight"
 	"github.com/checkpointctl/checkpointctl/internal/recovery"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
@@ -48,6 +49,8 @@ type Creator struct {
 	Recovery recoverer
 	Policy   mounts.Policy
 	Version  string // of this program, for the record
+	// Facts, if set, gathers what the rules of preflight look at; see Facts.
+	Facts func(pid int) (preflight.Facts, error)
 	// Warned, if set, hears of what a checkpoint cannot bring back.
 	Warned func(string)
 }
@@ -112,18 +115,15 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err := m.Recovery.BeforeDump(ctx, c); err != nil {
 		return t, err
 	}
+	if err := m.preflight(c); err != nil {
+		return t, err
+	}
 	t.job, err = m.begin(req)
 	t.unlock = func() { t.removeStage(); unlock() }
 	if err != nil {
 		return t, err
 	}
-	result, err := m.dump(ctx, &t.job, req, plan)
-	if errors.Is(err, errConnected) {
-		t.options.NetworkLock = lockIptables
-		if err = t.empty(); err == nil {
-			result, err = m.dump(ctx, &t.job, req, plan)
-		}
-	}
+	result, err := m.dumpAgain(ctx, &t.job, req, plan)
 	if err != nil {
 		t.discard(err)
 		return t, &dumpFailed{err}

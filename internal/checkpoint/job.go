@@ -36,7 +36,8 @@ type job struct {
 
 // LockAuto holds packets off by iptables if the container has connections, and
 // else not at all: the two runs of iptables-restore, with the container frozen,
-// take as long as the rest of a small dump. Members of a group may talk to each
+// take as long as the rest of a small dump. A dump that finds a connection then is
+// made again, which one with a parent cannot be, see mendable. Members of a group may talk to each
 // other, and connect until they are frozen: there it is always iptables.
 const LockAuto = "auto"
 
@@ -89,7 +90,7 @@ func (m *Creator) begin(req Request) (job, error) {
 	}
 	if j.options.NetworkLock == LockAuto {
 		j.lockChosen, j.options.NetworkLock = true, lockIptables
-		if OwnsNetwork(req.Container) && !req.Container.Connected && req.member == nil {
+		if OwnsNetwork(req.Container) && !req.Container.Connected && req.member == nil && req.Parent == "" {
 			j.options.NetworkLock = lockSkip
 		}
 	}
@@ -113,7 +114,11 @@ func (m *Creator) begin(req Request) (job, error) {
 	}
 	// From here on the kernel counts for this chain, even if it fails.
 	j.trackID, j.options.TrackMem = rand.Text(), true
-	return j, m.Store.Track(req.Container.Name, j.trackID)
+	if err := m.Store.Track(req.Container.Name, j.trackID); err != nil {
+		j.discard(err)
+		return j, err
+	}
+	return j, nil
 }
 
 // continues refuses a parent whose memory changes were not counted up to now:

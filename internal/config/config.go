@@ -3,6 +3,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -149,19 +150,32 @@ type Settings struct {
 	origins map[string]string
 }
 
+// Loader loads settings.
+type Loader struct {
+	// Safe, if set, returns why a path is not to be trusted; for files that the user
+	// did not name.
+	Safe func(path string) error
+	// Skipped, if set, hears of files that were found and are not trusted.
+	Skipped func(error)
+}
+
 // Load reads file, or the first that is found (see find), the environment, and
 // the flags given by key. Every error is ErrInvalid and names the place.
-func Load(file string, flags map[string]*pflag.Flag) (Settings, error) {
+func (l Loader) Load(file string, flags map[string]*pflag.Flag) (Settings, error) {
 	s := Settings{values: viper.New(), origins: map[string]string{}}
 	v := s.values
 	v.SetEnvPrefix(EnvPrefix)
 	v.SetEnvKeyReplacer(strings.NewReplacer(".", "_"))
 	v.AutomaticEnv()
+	var text []byte
+	var err error
 	if file == "" {
-		file = find()
+		file, text = l.find()
+	} else if text, err = readNamed(file); err != nil {
+		return s, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
 	if file != "" {
-		root, lines, err := readLines(file)
+		root, lines, err := parseLines(file, text)
 		if err != nil {
 			return s, fmt.Errorf("%w: %w", ErrInvalid, err)
 		}
@@ -174,9 +188,8 @@ func Load(file string, flags map[string]*pflag.Flag) (Settings, error) {
 			}
 			_ = node.Decode(&s.batches)
 		}
-		v.SetConfigFile(file)
 		v.SetConfigType("yaml")
-		if err := v.ReadInConfig(); err != nil {
+		if err := v.ReadConfig(bytes.NewReader(text)); err != nil {
 			return s, fmt.Errorf("%w: %s: %w", ErrInvalid, file, err)
 		}
 	}
@@ -197,7 +210,7 @@ func Load(file string, flags map[string]*pflag.Flag) (Settings, error) {
 		*Config `mapstructure:",squash"`
 		Batches any `mapstructure:"batches"`
 	}{Config: &s.Config}
-	err := v.UnmarshalExact(&all)
+	err = v.UnmarshalExact(&all)
 	if err == nil {
 		err = s.Validate()
 	}

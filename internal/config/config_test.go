@@ -61,15 +61,15 @@ func TestPrecedence(t *testing.T) {
 			t.Errorf("dir %q criu %q, want %q %q", got.Dir, got.CRIU.Path, dir, criu)
 		}
 	}
-	c, err := Load(write(t, ""), nil)
+	c, err := new(Loader).Load(write(t, ""), nil)
 	check(c, err, "/var/lib/checkpointctl", "criu")
-	c, err = Load(file, nil)
+	c, err = new(Loader).Load(file, nil)
 	check(c, err, "/file", "/file/criu")
 	t.Setenv("CHECKPOINTCTL_DIR", "/env")
 	t.Setenv("CHECKPOINTCTL_CRIU_PATH", "/env/criu")
-	c, err = Load(file, nil)
+	c, err = new(Loader).Load(file, nil)
 	check(c, err, "/env", "/env/criu")
-	c, err = Load(file, set)
+	c, err = new(Loader).Load(file, set)
 	check(c, err, "/flag", "/env/criu")
 }
 
@@ -88,19 +88,19 @@ func TestInvalid(t *testing.T) {
 		"rule for all":   {"mounts: {rules: [{action: dump}]}", "mounts.rules[0]"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := Load(write(t, test.text), nil)
+			_, err := new(Loader).Load(write(t, test.text), nil)
 			if !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("got %v, want ErrInvalid about %q", err, test.want)
 			}
 		})
 	}
-	if _, err := Load(filepath.Join(t.TempDir(), "absent"), nil); !errors.Is(err, ErrInvalid) {
+	if _, err := new(Loader).Load(filepath.Join(t.TempDir(), "absent"), nil); !errors.Is(err, ErrInvalid) {
 		t.Errorf("absent file: got %v", err)
 	}
 }
 
 func TestGhostLimit(t *testing.T) {
-	c, err := Load(write(t, "checkpoint: {ghost_limit: 2MiB}"), nil)
+	c, err := new(Loader).Load(write(t, "checkpoint: {ghost_limit: 2MiB}"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

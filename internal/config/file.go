@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -16,48 +17,107 @@ import (
 // FileName is looked for in the places of find.
 const FileName = "checkpointctl.yaml"
 
-// find returns the first file there is: in the working directory, in the
-// user's configuration directory, in /etc. The file may name programs that
-// root runs: one that another user could write is passed over.
-func find() string {
+// maxFile is more than any configuration needs, in bytes.
+const maxFile = 1 << 20
+
+// find returns the name and the text of the first file there is: in the working
+// directory, in the user's configuration directory, in /etc; no name if there is
+// none. The file may name programs that root runs: one that another user could
+// write, or put another in the place of, is passed over.
+func (l Loader) find() (name string, text []byte) {
 	places := []string{FileName}
 	if dir, err := os.UserConfigDir(); err == nil {
 		places = append(places, filepath.Join(dir, "checkpointctl", FileName))
 	}
 	for _, path := range append(places, filepath.Join("/etc/checkpointctl", FileName)) {
-		if trusted(path) {
-			return path
+		text, err := l.readTrusted(path)
+		switch {
+		case err == nil:
+			return path, text
+		case !errors.Is(err, os.ErrNotExist) && l.Skipped != nil:
+			l.Skipped(fmt.Errorf("configuration file %s is not read: %w", path, err))
 		}
 	}
-	return ""
+	return "", nil
 }
 
-func trusted(path string) bool {
-	info, err := os.Stat(path)
-	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o022 != 0 {
-		return false
+// readTrusted opens a file once and looks at what it has opened: the path may lead
+// elsewhere a moment later.
+func (l Loader) readTrusted(path string) ([]byte, error) {
+	f, err := open(path)
+	if err != nil {
+		return nil, err
 	}
-	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && (st.Uid == 0 || int(st.Uid) == os.Geteuid())
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o022 != 0 {
+		return nil, fmt.Errorf("others may write it (mode %04o)", mode)
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); !ok || st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+		return nil, errors.New("it belongs to another user")
+	}
+	if l.Safe != nil {
+		if err := l.Safe(path); err != nil {
+			return nil, err
+		}
+		// Where the path, which nobody else can change, leads is what was opened.
+		if now, err := os.Stat(path); err != nil || !os.SameFile(info, now) {
+			return nil, errors.New("it was replaced just now")
+		}
+	}
+	return read(f)
 }
 
-// readLines returns a YAML file and the line of every key in it; those in lists
+// open returns a regular file. A FIFO must not hold us up.
+func open(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s: not a file", path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+func read(f *os.File) ([]byte, error) {
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(text) > maxFile {
+		err = fmt.Errorf("%s has more than %d bytes", f.Name(), maxFile)
+	}
+	return text, err
+}
+
+// readNamed reads a file that the user named.
+func readNamed(path string) ([]byte, error) {
+	f, err := open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return read(f)
+}
+
+// parseLines returns a YAML text and the line of every key in it; those in lists
 // have an index, as in mounts.rules[0].path. Keys that are no settings are an
 // error that names the nearest one: a misspelt key must not be silently without
 // effect.
-func readLines(path string) (*yaml.Node, map[string]int, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, nil, err
-	}
+func parseLines(path string, text []byte) (root *yaml.Node, lines map[string]int, err error) {
 	var doc yaml.Node
-	if err := yaml.Unmarshal(data, &doc); err != nil {
+	if err := yaml.Unmarshal(text, &doc); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if len(doc.Content) == 0 {
 		return &doc, nil, nil // empty
 	}
-	root := doc.Content[0]
+	root = doc.Content[0]
 	if root.Kind != yaml.MappingNode {
 		return nil, nil, fmt.Errorf("%s:%d: want keys and values", path, root.Line)
 	}

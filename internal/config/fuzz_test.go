@@ -17,7 +17,7 @@ func FuzzLoad(f *testing.F) {
 	f.Add("checkpoint: {leave_running: no}\nmounts: {rules: [{path: '[', action: dump}]}\n")
 	f.Add("a: &a [*a]\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		s, err := Load(write(t, text), nil)
+		s, err := new(Loader).Load(write(t, text), nil)
 		if err != nil {
 			if !errors.Is(err, ErrInvalid) {
 				t.Errorf("%v is not ErrInvalid", err)

@@ -109,7 +109,7 @@ func TestSchemaAndLoadAgree(t *testing.T) {
 	if err := validate(t, text); err != nil {
 		t.Errorf("schema: %v", err)
 	}
-	s, err := Load(write(t, text), nil)
+	s, err := new(Loader).Load(write(t, text), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestSchemaAndLoadAgree(t *testing.T) {
 		if validate(t, bad) == nil {
 			t.Errorf("schema takes %s", change[1])
 		}
-		s, err := Load(write(t, bad), nil)
+		s, err := new(Loader).Load(write(t, bad), nil)
 		if err == nil {
 			err = s.CheckNames(func(name string) error {
 				if strings.Contains(name, "/") {

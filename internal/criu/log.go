@@ -18,7 +18,9 @@ const before = 5
 // harmless are lines with the word Error that successful runs print too.
 var harmless = []string{"rlimit: Can't setup RLIMIT_NOFILE"}
 
-// Each text is as CRIU 3.17 to 4.2 print it.
+const sysvTaken = "the IPC namespace that the container shares has a System V object of that key already: remove it by ipcrm"
+
+// Each text is as CRIU 3.17 to 4.2 print it. The first that a log has counts.
 var meanings = []struct{ text, hint string }{
 	{"Connected TCP socket, consider using --tcp-established", "an established TCP connection: checkpoint with --tcp-established"},
 	{"Some file locks are hold by dumping tasks", "a file lock is held: checkpoint with --file-locks"},
@@ -32,12 +34,35 @@ var meanings = []struct{ text, hint string }{
 	{"Pid mismatch", "the pid is taken: is an other copy of the container running?"},
 	{"Unexpected rt vDSO area bounds", "this CRIU is too old for the kernel: install CRIU 4.1 or newer"},
 	{"Can't get 1:16 opt", "this CRIU is too old for the kernel: install CRIU 4.2 or newer"},
-	{"Unsupported proto 262", "an MPTCP socket, as Go servers open them (Go 1.24 and newer): run the server with GODEBUG=multipathtcp=0"},
+	{"Unsupported proto 262", "an MPTCP socket, as Go servers open them (Go 1.24 and newer): docker run --sysctl net.mptcp.enabled=0 turns it off without touching the program; GODEBUG=multipathtcp=0 in a Go program's environment does so, too"},
 	{"Can't get rlimit", "root lacks CAP_SYS_RESOURCE here, without which processes of other users cannot be dumped"},
 	{"on restore: No such file", "a file that was open at the checkpoint is gone from the container or a volume"},
 	{"of that type", "an open file or device of a kind that CRIU cannot dump"},
 	{"Can't dump that handle", "an inotify or fanotify watch on a file that is gone"},
 	{"No space left on device", "the store's filesystem is full: see checkpointctl list, rm"},
+	{"In-flight connection (l)", "a connection waits to be accepted, and this CRIU does not leave it out: try again when the server is less busy"},
+	{"Unknown shit", "a process has mapped something that CRIU does not know: an io_uring, for instance, or a device"},
+	{"Can't create link remap", "a file that is open was removed, but has another name: --link-remap"},
+	{"Can't dump nested", "a process is in a namespace of its own: end what unshare, nsenter or a sandbox started in the container"},
+	{"OOM storing pipe", "the processes have more pipes with data in them than CRIU takes"},
+	{"half of stream", "a unix stream is connected to a process outside the container, for which --ext-unix-sk does not help: close the connection first"},
+	{"found while seizing", "a process ended at the moment of the freeze: try again"},
+	{"session leader", "a process belongs to a session that was begun outside the container, as docker exec -t and nsenter do: end it"},
+	{"Bad format in", "a line of the container's mount table is longer than CRIU reads: an image with fewer layers, or fewer mounts, is needed"},
+	{"has data to read", "a packet waits in a netlink socket: try again"},
+	{"unreachable sharing", "a mount gets its changes from a mount that is not in the container: bind it with private propagation (bind-propagation=rprivate)"},
+	{"wrong aio", "the kernel made a ring for asynchronous I/O of another size, as it does with another number of CPUs: restore it where as many are there"},
+	{"in parent pagemap", "pages are missing in the parent of this checkpoint: checkpointctl verify"},
+	{"mismatched lsm types", "the processes had an AppArmor or SELinux profile, which this host does not have"},
+	{"Address already in use", "an address and port of the checkpoint is taken here: stop what listens on it, or wait a minute if it was stopped just now"},
+	{"killed by signal 9", "a process was killed while it was restored, often for want of memory: does the container's memory limit fit, and is there memory free?"},
+	{" mapping with ", "the kernel refused to map a file or a ring again: is the file what it was, and is there room (vm.max_map_count, fs.aio-max-nr)?"},
+	{"No tun device", "the process had a TUN interface, which Docker's new network does not have: stop its program before the checkpoint"},
+	{"Can't re-create deleted", "a file or directory that was bound into the container was deleted or replaced on the host: make the container anew with what is there now"},
+	{"Failed to create shm set: File exists", sysvTaken},
+	{"Failed to create sem set: File exists", sysvTaken},
+	{"Failed to create msg set: File exists", sysvTaken},
+	{"Can't connect inet socket back", "a UDP or raw socket was connected to an address that cannot be reached from here: is the container in the same networks?"},
 	{"Can't bind", "an address of the checkpoint is not there: the container must get the same IP again"},
 }
 

@@ -87,6 +87,10 @@ func rpcOptions(req Request, to images) (*rpc.CriuOpts, func(), error) {
 		ManageCgroupsMode: &mode,
 		NetworkLock:       &lock,
 		External:          req.ExternalNS,
+		// The kernel takes connections for a server that has no time to accept
+		// them, a frozen one above all. CRIU would refuse them; so it leaves them
+		// out of the images: if the server runs on, it accepts them afterwards.
+		TcpSkipInFlight: proto.Bool(true),
 	}
 	if o.GhostLimit > 0 {
 		opts.GhostLimit = proto.Uint32(o.GhostLimit)
@@ -108,9 +112,6 @@ func rpcOptions(req Request, to images) (*rpc.CriuOpts, func(), error) {
 	}
 	if to.freezeCgroup != "" {
 		opts.FreezeCgroup = proto.String(to.freezeCgroup)
-		// The kernel goes on taking connections for a frozen server, which then
-		// wait to be accepted: CRIU refuses them, or leaves them out.
-		opts.TcpSkipInFlight = proto.Bool(true)
 	}
 	if req.EmptyNetNS {
 		opts.EmptyNs = proto.Uint32(unix.CLONE_NEWNET)

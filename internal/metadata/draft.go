@@ -51,17 +51,26 @@ func (d *Draft) Publish(r Record) error {
 	if err := os.Rename(d.Dir, d.store.Path(d.container, d.final)); err != nil {
 		return err
 	}
+	if err := syncPath(filepath.Join(d.store.Dir, d.container)); err != nil {
+		// It may vanish again with the power: what is said to have failed is not
+		// listed, either.
+		return errors.Join(err, os.Rename(d.store.Path(d.container, d.final), d.Dir))
+	}
 	_ = os.RemoveAll(d.store.hidden(d.container, d.final, ".failed-"))
-	return syncPath(filepath.Join(d.store.Dir, d.container))
+	return nil
 }
 
 // Complete writes the images through to the disk, and then a record beside
-// them: what a killed run leaves is whole, and Adopt can publish it.
+// them: what a killed run leaves is whole, and Adopt can publish it. The names of
+// the draft and of the container's directory are on the disk, too.
 func (d *Draft) Complete(r Record) error {
 	if err := d.Sync(); err != nil {
 		return err
 	}
-	return d.writeRecord(r)
+	if err := d.writeRecord(r); err != nil {
+		return err
+	}
+	return errors.Join(syncPath(filepath.Join(d.store.Dir, d.container)), syncPath(d.store.Dir))
 }
 
 // writeRecord writes the record through to the disk, and replaces one that may

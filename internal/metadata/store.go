@@ -308,10 +308,16 @@ func (s Store) Remove(container string, checkpoints ...string) error {
 	if err := CheckName(container); err != nil {
 		return err
 	}
-	list, _ := s.List(container)
+	if err := s.CheckAccess(); err != nil {
+		return err
+	}
+	list, unreadable := s.List(container)
 	for _, name := range checkpoints {
 		if err := CheckName(name); err != nil {
 			return err
+		}
+		if child := s.linked(container, name); unreadable != nil && child != "" {
+			return fmt.Errorf("%w: %s/%s is the parent of %s by its images", ErrNeeded, container, name, child)
 		}
 		for _, r := range list {
 			if r.Parent == name {
@@ -324,6 +330,24 @@ func (s Store) Remove(container string, checkpoints ...string) error {
 		list = slices.DeleteFunc(list, func(r Record) bool { return r.Checkpoint == name })
 	}
 	return nil
+}
+
+// linked returns a checkpoint whose images continue those of another, by CRIU's
+// own link to them: its record may not be readable. Empty for none.
+func (s Store) linked(container, parent string) string {
+	dir := filepath.Join(s.Dir, container)
+	for _, name := range s.names(dir) {
+		for _, images := range [...]string{name, filepath.Join(name, "pre-dump", "1")} {
+			to, err := os.Readlink(filepath.Join(dir, images, "parent"))
+			if err != nil || name == parent {
+				continue
+			}
+			if first, _, _ := strings.Cut(filepath.Join(images, to), string(filepath.Separator)); first == parent {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 // remove lets a checkpoint vanish at once, by a rename, and its files after

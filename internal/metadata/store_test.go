@@ -179,6 +179,39 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+// Whose record cannot be read may still need its parent: its images say so.
+func TestRemoveTheParentOfADamagedOne(t *testing.T) {
+	for _, images := range []string{".", "pre-dump/1"} {
+		s := Store{Dir: t.TempDir()}
+		for i, name := range []string{"parent", "child", "other"} {
+			publish(t, s, "c", name, time.Now().Add(time.Duration(i)))
+		}
+		dir := filepath.Join(s.Path("c", "child"), images)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		up, err := filepath.Rel(dir, s.Path("c", "parent"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(filepath.Join(up, "pre-dump/3"), filepath.Join(dir, "parent")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(s.Path("c", "child"), RecordFile), []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Remove("c", "parent"); !errors.Is(err, ErrNeeded) || !strings.Contains(err.Error(), "child") {
+			t.Errorf("%s: %v", images, err)
+		}
+		if err := s.Remove("c", "other"); err != nil {
+			t.Error(err)
+		}
+		if err := s.Remove("c", "child", "parent"); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestDamaged(t *testing.T) {
 	s := Store{Dir: t.TempDir()}
 	publish(t, s, "c", "one", time.Now())

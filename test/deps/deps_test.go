@@ -19,10 +19,10 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl-runtime": {"internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
 		"internal/batch", "internal/changes", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
-		"internal/recovery", "internal/restore", "internal/runtime", "internal/seal",
+		"internal/preflight", "internal/recovery", "internal/restore", "internal/runtime", "internal/seal",
 	},
 	"internal/batch":                 {"internal/docker"},
-	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/linux", "internal/linux/conntrack", "internal/linux/dockerproxy", "internal/linux/netns", "internal/linux/sysctl", "internal/metadata", "internal/mounts", "internal/recovery", "internal/seal"},
+	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/linux", "internal/linux/conntrack", "internal/linux/dockerproxy", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/sysctl", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/preflight", "internal/recovery", "internal/seal"},
 	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/docker", "internal/linux", "internal/linux/conntrack", "internal/metadata", "internal/mounts", "internal/runtime"},
 	"internal/docker":                {"internal/linux", "internal/mounts", "internal/runtime"},
 	"internal/dockerd":               {"internal/linux", "internal/runtime"},
@@ -40,7 +40,10 @@ var allowed = map[string][]string{
 	"internal/linux/netns":           nil,
 	"internal/linux/netns/netnstest": nil,
 	"internal/linux/sysctl":          {"internal/linux/netns"},
+	"internal/linux/sockdiag":        {"internal/linux/netns"},
+	"internal/linux/tasks":           nil,
 	"internal/changes":               nil,
+	"internal/preflight":             {"internal/linux/tasks"},
 }
 
 // users are the only packages that may import a library.

@@ -349,18 +349,22 @@ func TestExplainedFailures(t *testing.T) {
 	for name, test := range map[string]struct {
 		hint string
 		run  []string
+		args []string
 	}{
-		"deleted file": {"larger than --ghost-limit", []string{baseImage, "sh", "-c", "exec 3<>/tmp/f; head -c 2097152 /dev/zero >/tmp/f; rm /tmp/f; " + counting}},
-		"unix socket":  {"--ext-unix-sk", append([]string{"-v", dir + ":/host"}, python(`s = socket.socket(socket.AF_UNIX); s.connect("/host/sock")`)...)},
+		"deleted file": {"larger than --ghost-limit", []string{baseImage, "sh", "-c", "exec 3<>/tmp/f; head -c 2097152 /dev/zero >/tmp/f; rm /tmp/f; " + counting}, nil},
+		"other name":   {"--link-remap", []string{baseImage, "sh", "-c", "echo x >/tmp/f; ln /tmp/f /tmp/g; exec 3</tmp/f; rm /tmp/f; " + counting}, nil},
+		"netlink":      {"a packet waits in a netlink socket", python(`s = socket.socket(16, socket.SOCK_RAW, 0); s.bind((0, 0)); s.send(b"\x11\0\0\0\x12\0\x01\x03\0\0\0\0\0\0\0\0\0\0\0\0")`), nil},
+		"unix socket":  {"--ext-unix-sk", append([]string{"-v", dir + ":/host"}, python(`s = socket.socket(socket.AF_UNIX); s.connect("/host/sock")`)...), nil},
+		"unix stream":  {"does not help", append([]string{"-v", dir + ":/host"}, python(`s = socket.socket(socket.AF_UNIX); s.connect("/host/sock")`)...), []string{"--ext-unix-sk"}},
 		"inotify": {"a file that is gone", python(`f = open("/tmp/f", "w"); l = ctypes.CDLL(None)
-l.inotify_add_watch(l.inotify_init(), b"/tmp/f", 2); os.unlink("/tmp/f")`)},
-		"device": {"of a kind that CRIU cannot dump", []string{"--device", device, baseImage, "sh", "-c", "exec 3<>" + device + "; " + counting}},
+l.inotify_add_watch(l.inotify_init(), b"/tmp/f", 2); os.unlink("/tmp/f")`), nil},
+		"device": {"of a kind that CRIU cannot dump", []string{"--device", device, baseImage, "sh", "-c", "exec 3<>" + device + "; " + counting}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := start(t, test.run...)
 			b.await(3)
 			b.untouched(func() {
-				if r := b.must(22, "checkpoint", b.name); !strings.Contains(r.stderr, "hint: ") || !strings.Contains(r.stderr, test.hint) {
+				if r := b.must(22, append([]string{"checkpoint", b.name}, test.args...)...); !strings.Contains(r.stderr, "hint: ") || !strings.Contains(r.stderr, test.hint) {
 					t.Errorf("stderr: %s", r.stderr)
 				}
 			})

@@ -8,7 +8,6 @@ import (
 	"io"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/batch"
@@ -125,6 +124,10 @@ func (r *batchRun) request(ctx context.Context, i int) (checkpoint.Request, erro
 	if err != nil {
 		return checkpoint.Request{}, err
 	}
+	if res := &r.results[i]; res.Container != c.Name { // named by its ID
+		r.show.set(res.Container, "")
+		res.Container = c.Name
+	}
 	o := r.o
 	if o.name == "" && r.batch.NameTemplate != "" {
 		if o.name, err = r.batch.CheckpointName(c.Name, r.began); err != nil {
@@ -138,7 +141,7 @@ func (r *batchRun) request(ctx context.Context, i int) (checkpoint.Request, erro
 
 func (r *batchRun) checkpoint(ctx context.Context, i int) (metadata.Record, error) {
 	r.show.set(r.results[i].Container, "dumping")
-	defer r.show.set(r.results[i].Container, "")
+	defer func() { r.show.set(r.results[i].Container, "") }()
 	req, err := r.request(ctx, i)
 	if err != nil {
 		return metadata.Record{}, err
@@ -199,7 +202,7 @@ func (r *batchRun) prune(container string) ([]string, error) {
 func (r *batchRun) done(i int, err error) {
 	res := &r.results[i]
 	if res.OK = err == nil; err != nil {
-		res.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
+		res.Error = oneLine(err)
 		res.Code, res.Hint = classify(err, true)
 		if e := excerptOf(err); e.Hint != "" {
 			res.Hint = e.Hint

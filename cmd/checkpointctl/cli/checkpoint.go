@@ -32,8 +32,10 @@ func newCheckpointCmd(d *deps) *cobra.Command {
 
 A container is frozen while CRIU copies its memory and runs on afterwards;
 with --leave-running=false it is killed when its checkpoint is written. Open TCP
-connections and file locks are checkpointed too. If anything fails the container
-runs on and nothing is left in the store but the log.
+connections and file locks are checkpointed too. Connections that the server has
+not accepted yet are left out: it accepts them when it runs on, and their clients
+get a reset if it is killed. If anything fails the container runs on and nothing is
+left in the store but the log.
 
 Several containers are taken side by side; a failure of one does not stop the
 others. With --consistent all are frozen before the first is dumped, and none is
@@ -170,7 +172,7 @@ func (d *deps) maker(ctx context.Context, o checkpointOptions) (*maker, error) {
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
 	m.creator = &checkpoint.Creator{
 		Dumper: m.dumper, Docker: client, Store: d.store(), Recovery: d.recovery(client), Policy: d.policy(), Version: Version,
-		Warned: func(text string) { d.log.Warn(text) },
+		Facts: checkpoint.Facts, Warned: func(text string) { d.log.Warn(text) },
 	}
 	return m, nil
 }

@@ -68,7 +68,11 @@ func (d *deps) load() error {
 			set[b.key] = b.flag
 		}
 	}
-	if d.cfg, err = config.Load(d.configFile, set); err != nil {
+	loader := config.Loader{Skipped: func(err error) { d.warn(err.Error()) }}
+	if os.Geteuid() == 0 {
+		loader.Safe = safePath
+	}
+	if d.cfg, err = loader.Load(d.configFile, set); err != nil {
 		return err
 	}
 	if err := d.cfg.CheckNames(metadata.CheckName); err != nil {
@@ -76,6 +80,15 @@ func (d *deps) load() error {
 	}
 	level, err := logrus.ParseLevel(d.cfg.LogLevel)
 	d.log.SetLevel(level)
+	return err
+}
+
+// safePath is CheckSafe for what is no store.
+func safePath(path string) error {
+	err := metadata.CheckSafe(path)
+	if errors.Is(err, metadata.ErrExposed) {
+		return errors.New(strings.TrimPrefix(err.Error(), metadata.ErrExposed.Error()+": "))
+	}
 	return err
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 
 	"github.com/checkpointctl/checkpointctl/internal/changes"
 	"github.com/checkpointctl/checkpointctl/internal/config"
@@ -14,6 +15,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/dockerd"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/preflight"
 	"github.com/checkpointctl/checkpointctl/internal/recovery"
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
@@ -30,7 +32,7 @@ const (
 	exitState        = 11
 	exitNoCheckpoint = 12
 	exitExists       = 13
-	exitMounts       = 14
+	exitRefused      = 14
 	exitSealed       = 15
 	exitFiles        = 16
 	exitDocker       = 20
@@ -43,8 +45,8 @@ const (
 
 const exitHelp = `
 Exit status: 0 ok, 2 usage or configuration, 3 incomplete, 10 no such container, 11 container
-not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount is
-refused, 15 encrypted, 16 files changed since the checkpoint, 20 Docker, 21 CRIU, 22 dump
+not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount or
+a process is refused, 15 encrypted, 16 files changed since the checkpoint, 20 Docker, 21 CRIU, 22 dump
 failed, 23 restore failed, 24 damaged, 130 interrupted, 1 anything else.`
 
 var errNotRoot = errors.New("this needs root: CRIU reads the memory of other users' processes")
@@ -54,6 +56,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 	var (
 		state   *docker.StateError
 		refused *mounts.RefusedError
+		unfit   *preflight.RefusedError
 		changed *changes.RefusedError
 		dump    *criu.DumpError
 		failed  *restore.Error
@@ -96,7 +99,9 @@ func classify(err error, parsed bool) (code int, hint string) {
 	case errors.Is(err, metadata.ErrLocked), errors.Is(err, recovery.ErrBusy):
 		return exitExists, ""
 	case errors.As(err, &refused):
-		return exitMounts, "unmount it, or add a rule under mounts.rules in the configuration"
+		return exitRefused, "unmount it, or add a rule under mounts.rules in the configuration"
+	case errors.As(err, &unfit):
+		return exitRefused, unfit.Hint()
 	case errors.As(err, &failed) && errors.Is(err, docker.ErrUnreachable):
 		return exitRestore, "when Docker answers again, docker ps shows the state; a stopped container can be restored again"
 	case errors.As(err, &failed):
@@ -147,10 +152,33 @@ func report(d *deps, err error, code int, hint string) {
 	for _, line := range excerpt.Lines {
 		fmt.Fprintf(d.errOut, "  %s\n", line)
 	}
-	fmt.Fprintf(d.errOut, "checkpointctl: error: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+	fmt.Fprintf(d.errOut, "checkpointctl: error: %s\n", oneLine(err))
 	if hint != "" {
 		fmt.Fprintf(d.errOut, "checkpointctl: hint: %s\n", hint)
 	}
+}
+
+// oneLine is the text of an error on one line, with control characters shown, not
+// obeyed: it may quote what somebody else named.
+func oneLine(err error) string {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" {
+			lines = append(lines, line)
+		}
+	}
+	var b strings.Builder
+	for _, r := range strings.Join(lines, "; ") {
+		switch {
+		case r == '\t':
+			b.WriteByte(' ')
+		case unicode.IsControl(r):
+			fmt.Fprintf(&b, `\x%02x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
 }
 
 func excerptOf(err error) criu.Excerpt {

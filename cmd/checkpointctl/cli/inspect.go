@@ -11,6 +11,8 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/preflight"
 )
 
 func newInspectCmd(d *deps) *cobra.Command {
@@ -20,7 +22,8 @@ func newInspectCmd(d *deps) *cobra.Command {
 		Long: `Show namespaces, cgroups, networks and the mount plan of a container; or, of a
 checkpoint of it, what they were then, its rounds, figures and versions.
 
-The container is not touched. What comes from /proc is shown for a running one.
+The container is not touched. For a running one it says, to root, whether a
+checkpoint would be refused, and why. What comes from /proc is shown for a running one.
 ` + exitHelp,
 		Example: `  checkpointctl inspect myapp --json
   checkpointctl inspect myapp before-upgrade`,
@@ -42,11 +45,57 @@ func runInspect(ctx context.Context, d *deps, ref string) error {
 	if err != nil {
 		return err
 	}
-	view := checkpoint.Describe(c, d.policy().Plan(c.Mounts, c.MountFacts))
+	plan := d.policy().Plan(c.Mounts, c.MountFacts)
+	view := containerView{Container: checkpoint.Describe(c, plan)}
+	if c.State == "running" {
+		view.judge(plan, c.PID)
+	}
 	if d.json {
 		return printJSON(d.out, view)
 	}
-	return printContainer(d.out, view)
+	if err := printContainer(d.out, view.Container); err != nil {
+		return err
+	}
+	return view.printVerdict(d.out)
+}
+
+// containerView is a container with what stands against its checkpoint.
+type containerView struct {
+	metadata.Container
+	// CanBeCheckpointed is nil where it cannot be told: without root, or when the
+	// container does not run.
+	CanBeCheckpointed *bool               `json:"can_be_checkpointed,omitempty"`
+	Refusals          []preflight.Refusal `json:"refusals,omitempty"` // by its processes
+	refused           error               // by its mounts
+}
+
+func (v *containerView) judge(plan mounts.Plan, pid int) {
+	facts, err := checkpoint.Facts(pid)
+	if err != nil {
+		return
+	}
+	v.Refusals, v.refused = preflight.Check(facts), plan.Refused()
+	can := v.Refusals == nil && v.refused == nil
+	v.CanBeCheckpointed = &can
+}
+
+func (v *containerView) printVerdict(out io.Writer) error {
+	if v.CanBeCheckpointed == nil {
+		return nil
+	}
+	if *v.CanBeCheckpointed {
+		_, err := fmt.Fprintln(out, "\nCan be checkpointed: yes, as far as can be told from outside")
+		return err
+	}
+	fmt.Fprintln(out, "\nCan be checkpointed: no, because")
+	if v.refused != nil {
+		fmt.Fprintf(out, "  %s\n", v.refused)
+	}
+	var err error
+	for _, r := range v.Refusals {
+		_, err = fmt.Fprintf(out, "  %s\n    hint: %s\n", r, r.Hint)
+	}
+	return err
 }
 
 func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error {
@@ -64,7 +113,7 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 	err = table(d.out, func(w io.Writer) {
 		for _, row := range [][2]string{
 			{"Checkpoint", r.Checkpoint}, {"Kind", kind(r)}, {"Parent", dash(r.Parent)}, {"Made", r.Timestamp.Format(time.RFC3339)},
-			{"Encrypted to", dash(strings.Join(r.Recipients, ", "))}, {"Size", size(r.SizeBytes)}, {"Frozen", micros(r.Stats.FrozenUS)}, {"Pages written", fmt.Sprint(r.Stats.PagesWritten)},
+			{"Encrypted to", dash(strings.Join(r.Recipients, ", "))}, {"Size", size(r.SizeBytes)}, {"Frozen", frozen(r)}, {"Pages written", fmt.Sprint(r.Stats.PagesWritten)},
 			{"Made by", fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", r.Versions.Checkpointctl,
 				r.Versions.CRIU, r.Versions.Docker, r.Versions.Runc, r.Versions.Kernel)},
 		} {

@@ -146,7 +146,7 @@ func printList(d *deps, records []metadata.Record) error {
 		fmt.Fprint(w, "CONTAINER\tCHECKPOINT\tKIND\tROUNDS\tPARENT\tIMAGE\tCREATED\tSIZE\tFROZEN\n")
 		for _, r := range records {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Checkpoint, kind(r), roundsOf(r), dash(r.Parent),
-				r.Image, age(r.Timestamp), size(r.SizeBytes), micros(r.Stats.FrozenUS))
+				r.Image, age(r.Timestamp), size(r.SizeBytes), frozen(r))
 		}
 	})
 }

@@ -22,13 +22,15 @@ func main() {
 	log.SetFlags(0)
 	args := os.Args[1:]
 	if len(args) == 0 {
-		log.Fatal("usage: workload server | client ADDRESS | lock FILE | trylock FILE | memory MIB [ZERO-MIB] | dirty MIB HOT-MIB | tick KEY=VALUE...")
+		log.Fatal("usage: workload server | client ADDRESS | knock ADDRESS CLIENTS | lock FILE | trylock FILE | memory MIB [ZERO-MIB] | dirty MIB HOT-MIB | tick KEY=VALUE...")
 	}
 	switch args[0] {
 	case "server":
 		serve()
 	case "client":
 		ask(args[1])
+	case "knock":
+		knock(args[1], number(args[2]))
 	case "lock":
 		lock(args[1])
 	case "trylock":
@@ -95,6 +97,45 @@ func ask(address string) {
 		n = got
 		fmt.Println(n)
 	}
+}
+
+// knock lets so many clients connect anew for each number that they ask, one
+// after the other. It counts the answers, and says of each connection that failed
+// why.
+func knock(address string, clients int) {
+	answered := make(chan int)
+	for range clients {
+		go func() {
+			for n := 0; ; n++ {
+				if err := once(address, n); err != nil {
+					fmt.Println("failed:", err)
+				}
+				answered <- 1
+			}
+		}()
+	}
+	printed := time.Now()
+	for n := 0; ; n += <-answered {
+		if time.Since(printed) > 50*time.Millisecond {
+			printed = time.Now()
+			fmt.Println(n)
+		}
+	}
+}
+
+// once asks one number over a connection of its own.
+func once(address string, n int) error {
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	fmt.Fprintln(c, n)
+	line, err := bufio.NewReader(c).ReadString('\n')
+	if err == nil && strings.TrimSpace(line) != strconv.Itoa(n+1) {
+		err = fmt.Errorf("sent %d, got %q", n, line)
+	}
+	return err
 }
 
 func openLock(file string) *os.File {
