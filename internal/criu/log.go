@@ -38,6 +38,8 @@ var meanings = []struct{ text, hint string }{
 	{"of that type", "an open file or device of a kind that CRIU cannot dump"},
 	{"Can't dump that handle", "an inotify or fanotify watch on a file that is gone"},
 	{"No space left on device", "the store's filesystem is full: see checkpointctl list, rm"},
+	{"Cannot assign requested address", "an address of the checkpoint's sockets is not there: give the container the same IP again, or close its connections with --tcp-close"},
+	{"Can't connect inet socket back", "an address of the checkpoint's sockets is not there: give the container the same IP again, or close its connections with --tcp-close"},
 	{"Can't bind", "an address of the checkpoint is not there: the container must get the same IP again"},
 }
 

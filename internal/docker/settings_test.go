@@ -1,28 +1,28 @@
 package docker
 
 import (
+	"encoding/json"
 	"net/netip"
 	"reflect"
 	"testing"
 
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/network"
-	"github.com/docker/go-connections/nat"
 )
 
+const inspected = `{
+  "HostConfig": {
+    "CapAdd": ["net_admin", "CAP_CHOWN", "NET_ADMIN"], "Init": true, "Tmpfs": {"/run/": "size=1m,ro"},
+    "PortBindings": {"80/tcp": [{"HostIp": "127.0.0.1", "HostPort": "8080"}], "53/udp": [{"HostPort": "53"}]}
+  },
+  "Config": {"Hostname": "web", "User": "app"},
+  "Mounts": [{"Type": "volume", "Name": "v", "Source": "/vol/v", "Destination": "/data", "RW": true}],
+  "NetworkSettings": {"Networks": {"mine": {"IPAMConfig": {"IPv4Address": "10.1.0.5"}}, "bridge": {"IPAMConfig": null}}}
+}`
+
 func TestSettings(t *testing.T) {
-	yes := true
-	r := container.InspectResponse{
-		ContainerJSONBase: &container.ContainerJSONBase{HostConfig: &container.HostConfig{
-			CapAdd: []string{"net_admin", "CAP_CHOWN", "NET_ADMIN"}, Init: &yes, Tmpfs: map[string]string{"/run/": "size=1m,ro"},
-			PortBindings: nat.PortMap{"80/tcp": {{HostIP: "127.0.0.1", HostPort: "8080"}}, "53/udp": {{HostPort: "53"}}},
-		}},
-		Config: &container.Config{Hostname: "web", User: "app"},
-		Mounts: []container.MountPoint{{Type: "volume", Name: "v", Source: "/vol/v", Destination: "/data", RW: true}},
-		NetworkSettings: &container.NetworkSettings{Networks: map[string]*network.EndpointSettings{
-			"mine":   {IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: "10.1.0.5"}},
-			"bridge": {},
-		}},
+	var r container.InspectResponse
+	if err := json.Unmarshal([]byte(inspected), &r); err != nil {
+		t.Fatal(err)
 	}
 	want := Settings{
 		Hostname: "web", User: "app", CapAdd: []string{"CHOWN", "NET_ADMIN"}, Init: true,

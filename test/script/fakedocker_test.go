@@ -56,6 +56,8 @@ type box struct {
 	labels                           map[string]string
 	autoRemove                       bool
 	volumes                          []container.MountPoint
+	user, ip                         string // ip: fixed
+	caps                             []string
 	started                          time.Time
 	cmd                              *exec.Cmd
 	done                             chan struct{} // closed when the process has ended
@@ -166,9 +168,15 @@ func (d *daemon) add(name string, pairs []string) error {
 			b.labels[k] = v
 		case "rm":
 			b.autoRemove = value == "true"
+		case "user":
+			b.user = value
+		case "ip":
+			b.ip = value
+		case "cap":
+			b.caps = append(b.caps, value)
 		case "volume": // NAME:SOURCE:DESTINATION
 			v := strings.SplitN(value, ":", 3)
-			b.volumes = append(b.volumes, container.MountPoint{Type: "volume", Driver: "local", Name: v[0], Source: v[1], Destination: v[2]})
+			b.volumes = append(b.volumes, container.MountPoint{Type: "volume", Driver: "local", Name: v[0], Source: v[1], Destination: v[2], RW: true})
 		default:
 			return fmt.Errorf("container has no %s", key)
 		}
@@ -338,12 +346,16 @@ func (d *daemon) inspect(b *box) container.InspectResponse {
 			HostConfig: &container.HostConfig{
 				Runtime: b.runtime, AutoRemove: b.autoRemove, PidMode: container.PidMode(b.pidMode),
 				RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(b.restart)},
+				CapAdd:        b.caps,
 			},
 		},
-		Config: &container.Config{Image: b.image, Labels: b.labels},
+		Config: &container.Config{Image: b.image, Labels: b.labels, User: b.user, Hostname: b.id[:12]},
 		Mounts: b.volumes,
 		NetworkSettings: &container.NetworkSettings{Networks: map[string]*network.EndpointSettings{
-			"bridge": {IPAddress: "172.17.0.2", MacAddress: "02:42:ac:11:00:02"},
+			"bridge": {
+				IPAddress: cmp.Or(b.ip, "172.17.0.2"), MacAddress: "02:42:ac:11:00:02",
+				IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: b.ip},
+			},
 		}},
 	}
 }

@@ -57,6 +57,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 		changed *changes.RefusedError
 		dump    *criu.DumpError
 		failed  *restore.Error
+		address *restore.AddressError
 		checks  *checkError
 		several *batchError
 	)
@@ -101,6 +102,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitRestore, "when Docker answers again, docker ps shows the state; a stopped container can be restored again"
 	case errors.As(err, &failed):
 		return exitRestore, ""
+	case errors.As(err, &address):
+		return exitRestore, address.Hint()
 	case errors.As(err, &changed):
 		return exitFiles, changed.Hint()
 	case errors.Is(err, docker.ErrUnreachable):
