@@ -33,6 +33,7 @@ type engine interface {
 	Inspect(context.Context, string) (docker.Container, error)
 	Daemon(context.Context) (docker.Daemon, error)
 	Start(context.Context, string) error
+	Kill(context.Context, string) error
 	Volumes(ctx context.Context, id string) ([]docker.Volume, error)
 	Socket() string
 }

@@ -40,7 +40,7 @@ type daemon struct {
 	delay      time.Duration // before every answer
 	garbage    bool          // answers that are no JSON
 	huge       bool          // answers without end
-	failing    bool          // no container starts
+	failing    string        // this container does not start, or "true": none
 	noPause    string        // this one cannot be paused
 	gate       string        // a start makes the file and waits until it is gone
 	bypass     bool          // a start does not ask the stand-in
@@ -56,7 +56,7 @@ type box struct {
 	labels                           map[string]string
 	autoRemove                       bool
 	volumes                          []container.MountPoint
-	user, ip                         string // ip: fixed
+	user, ip, network                string // ip: fixed
 	caps                             []string
 	started                          time.Time
 	cmd                              *exec.Cmd
@@ -123,8 +123,8 @@ func (d *daemon) set(pairs []string) error {
 			d.garbage = value == "true"
 		case "huge":
 			d.huge = value == "true"
-		case "failing":
-			d.failing = value == "true"
+		case "failing": // true, or the name of a container
+			d.failing = value
 		case "gate":
 			d.gate = value
 		case "no-pause":
@@ -170,6 +170,8 @@ func (d *daemon) add(name string, pairs []string) error {
 			b.autoRemove = value == "true"
 		case "user":
 			b.user = value
+		case "network":
+			b.network = value
 		case "ip":
 			b.ip = value
 		case "cap":
@@ -190,6 +192,9 @@ func (d *daemon) start(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	b := d.containers[name]
+	if b.state == "paused" { // when it was killed
+		b.state = ""
+	}
 	root := filepath.Join(d.root, "merged", name)
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return err
@@ -289,6 +294,13 @@ func (d *daemon) handler() http.Handler {
 		d.answer(w, v)
 	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.postStart)
+	mux.HandleFunc("POST /{v}/containers/{ref}/kill", func(w http.ResponseWriter, r *http.Request) {
+		if b := d.find(r.PathValue("ref")); b == nil || d.kill(b.name) != nil {
+			refuse(w, http.StatusConflict, "not to be killed")
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/pause", d.turn("", "paused"))
 	mux.HandleFunc("POST /{v}/containers/{ref}/unpause", d.turn("paused", ""))
 	return mux
@@ -346,7 +358,7 @@ func (d *daemon) inspect(b *box) container.InspectResponse {
 			HostConfig: &container.HostConfig{
 				Runtime: b.runtime, AutoRemove: b.autoRemove, PidMode: container.PidMode(b.pidMode),
 				RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(b.restart)},
-				CapAdd:        b.caps,
+				CapAdd:        b.caps, NetworkMode: container.NetworkMode(b.network),
 			},
 		},
 		Config: &container.Config{Image: b.image, Labels: b.labels, User: b.user, Hostname: b.id[:12]},

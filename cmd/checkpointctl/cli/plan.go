@@ -8,11 +8,23 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
 
-// printPlan prints what a restore would do.
-func printPlan(d *deps, p restore.Plan) error {
+// printPlans prints what the restores of several would do, in their order.
+func printPlans(d *deps, plans []restore.Plan) error {
 	if d.json {
-		return printJSON(d.out, p)
+		return printJSON(d.out, plans)
 	}
+	for i, p := range plans {
+		if i > 0 {
+			fmt.Fprintln(d.out)
+		}
+		if err := printPlan(d.out, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printPlan(out io.Writer, p restore.Plan) error {
 	q := p.Request
 	var options []string
 	for _, o := range []struct {
@@ -30,7 +42,7 @@ func printPlan(d *deps, p restore.Plan) error {
 	if p.Link != "" {
 		link = p.Link + ", while Docker starts the container"
 	}
-	return table(d.out, func(w io.Writer) {
+	return table(out, func(w io.Writer) {
 		for _, row := range [][2]string{
 			{"Container", p.Container}, {"ID", p.ID}, {"Checkpoint", p.CheckpointOf + "/" + p.Checkpoint},
 			{"Images", q.ImageDir}, {"Encrypted", yes(p.Encrypted)}, {"CRIU", q.CRIU}, {"CRIU options", dash(strings.Join(options, ", "))},

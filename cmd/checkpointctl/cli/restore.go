@@ -13,15 +13,15 @@ import (
 )
 
 type restoreOptions struct {
-	into                       string
-	tcpClose, noVerify, dryRun bool
+	into                              string
+	tcpClose, noVerify, dryRun, group bool
 }
 
 func newRestoreCmd(d *deps) *cobra.Command {
 	var o restoreOptions
 	cmd := &cobra.Command{
-		Use:   "restore CONTAINER [CHECKPOINT]",
-		Short: "Bring a stopped container back from a checkpoint",
+		Use:   "restore CONTAINER [CHECKPOINT] | CONTAINER[/CHECKPOINT]...",
+		Short: "Bring stopped containers back from checkpoints",
 		Long: `Start a stopped container from a checkpoint, by default the newest. Its files
 are compared with its record first, all of them, and a damaged checkpoint is
 refused; --no-verify compares their sizes only.
@@ -37,6 +37,13 @@ from Docker. Both must be of one image and have the same user, capabilities,
 mounts, namespaces and runtime; what their volumes and binds are may differ, and so
 may hostname, address and published ports: this is said.
 
+Several containers are restored one after the other, the owner of a namespace
+before those that share it: all or none. Each is refused, if at all, before the
+first one starts; if one fails, those before it are killed again. --group takes all
+that a checkpoint was taken together with (checkpoint --consistent). Connections
+between containers of one network namespace (--network container:NAME) are not
+kept: what is restored first answers before the other end is there.
+
 Docker itself starts it, so that logs, exec, stop, ports and restart policy go on
 working. Established TCP connections come back if the container gets the same IP
 again; --tcp-close closes them. If the restore fails the container is stopped, as
@@ -44,19 +51,30 @@ before. The checkpoint stays in the store. --dry-run says what would be done, or
 why it would be refused, and touches nothing.
 ` + exitHelp,
 		Example: `  checkpointctl restore myapp before-upgrade
-  checkpointctl restore myapp/before-upgrade --into myapp2`,
-		Args:              cobra.RangeArgs(1, 2),
+  checkpointctl restore myapp/before-upgrade --into myapp2
+  checkpointctl restore web/nightly db/nightly
+  checkpointctl restore --group web/nightly`,
+		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: d.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ref, name, err := reference(args)
+			targets, err := d.restoreTargets(cmd.Context(), args)
 			if err != nil {
 				return err
 			}
-			return runRestore(cmd.Context(), d, ref, name, o)
+			switch {
+			case len(targets) > 1 && o.group:
+				return fmt.Errorf("%w: --group is of one checkpoint: name that one", config.ErrInvalid)
+			case o.into != "" && (o.group || len(targets) > 1):
+				return fmt.Errorf("%w: --into is for one container", config.ErrInvalid)
+			case o.group || len(targets) > 1:
+				return runRestoreAll(cmd.Context(), d, targets, o)
+			}
+			return runRestore(cmd.Context(), d, targets[0].container, targets[0].checkpoint, o)
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.into, "into", "", "start this stopped `container` instead of the checkpoint's own")
+	f.BoolVar(&o.group, "group", false, "restore all that the checkpoint was taken together with; CONTAINER may be the group's ID")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be done, and touch nothing")
 	f.BoolVar(&o.noVerify, "no-verify", false, "compare file sizes only, do not read the checkpoint first")
 	f.String("files", "refuse", "what to do if files changed since the checkpoint: `refuse` or keep (restore with the files as they are now)")
@@ -88,25 +106,85 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 	if err != nil {
 		return err
 	}
-	r, err := d.restorer(ctx, client)
+	r, err := d.restorerWith(ctx, client, o)
 	if err != nil {
 		return err
 	}
-	r.NoVerify, r.KeepFiles = o.noVerify, d.cfg.Restore.Files == config.KeepFiles
-	r.Warn = d.warn
-	r.Waiting = func() { d.log.Warn("a restore that Docker has begun cannot be broken off: waiting for its end") }
 	options := restore.Options{TCPClose: o.tcpClose}
 	if o.dryRun {
 		plan, err := r.DryRun(ctx, c, rec, options)
 		if err != nil {
 			return err
 		}
-		return printPlan(d, plan)
+		if d.json {
+			return printJSON(d.out, plan)
+		}
+		return printPlan(d.out, plan)
 	}
 	if err := r.Restore(ctx, c, rec, options); err != nil {
 		return err
 	}
-	return printRestored(d, c, rec)
+	if d.json {
+		return printJSON(d.out, restoredOf(c, rec))
+	}
+	_, err = fmt.Fprintf(d.out, "%s/%s\n", rec.Name, rec.Checkpoint)
+	return err
+}
+
+func (d *deps) restorerWith(ctx context.Context, client *docker.Client, o restoreOptions) (*restore.Restorer, error) {
+	r, err := d.restorer(ctx, client)
+	if err != nil {
+		return nil, err
+	}
+	r.NoVerify, r.KeepFiles = o.noVerify, d.cfg.Restore.Files == config.KeepFiles
+	r.Warn = d.warn
+	r.Waiting = func() { d.log.Warn("a restore that Docker has begun cannot be broken off: waiting for its end") }
+	return r, nil
+}
+
+func runRestoreAll(ctx context.Context, d *deps, targets []target, o restoreOptions) error {
+	if err := d.requireRoot(); err != nil {
+		return err
+	}
+	client, err := d.docker()
+	if err != nil {
+		return err
+	}
+	if o.group {
+		if targets, err = d.groupTargets(ctx, targets[0]); err != nil {
+			return err
+		}
+	}
+	members, err := d.members(ctx, client, targets, o.dryRun)
+	if err != nil {
+		return err
+	}
+	r, err := d.restorerWith(ctx, client, o)
+	if err != nil {
+		return err
+	}
+	options := restore.Options{TCPClose: o.tcpClose}
+	if o.dryRun {
+		plans, err := r.DryRunAll(ctx, members, options)
+		if err != nil {
+			return err
+		}
+		return printPlans(d, plans)
+	}
+	if err := r.RestoreAll(ctx, members, options); err != nil {
+		return err
+	}
+	list := []restored{}
+	for _, m := range members {
+		list = append(list, restoredOf(m.Container, m.Record))
+	}
+	if d.json {
+		return printJSON(d.out, list)
+	}
+	for _, l := range list {
+		fmt.Fprintf(d.out, "%s/%s\n", l.CheckpointOf, l.Checkpoint)
+	}
+	return nil
 }
 
 // restoreTarget returns the container to be started, and the name in the store
@@ -133,15 +211,13 @@ func (d *deps) beforeRestore(ctx context.Context, client *docker.Client, c docke
 	return r.Stored(ctx, stored)
 }
 
-func printRestored(d *deps, c docker.Container, rec metadata.Record) error {
-	if d.json {
-		return printJSON(d.out, struct {
-			Container    string `json:"container"`
-			Checkpoint   string `json:"checkpoint"`
-			ID           string `json:"id"`
-			CheckpointOf string `json:"checkpoint_of"`
-		}{c.Name, rec.Checkpoint, c.ID, rec.Name})
-	}
-	_, err := fmt.Fprintf(d.out, "%s/%s\n", rec.Name, rec.Checkpoint)
-	return err
+type restored struct {
+	Container    string `json:"container"`
+	Checkpoint   string `json:"checkpoint"`
+	ID           string `json:"id"`
+	CheckpointOf string `json:"checkpoint_of"`
+}
+
+func restoredOf(c docker.Container, rec metadata.Record) restored {
+	return restored{c.Name, rec.Checkpoint, c.ID, rec.Name}
 }
