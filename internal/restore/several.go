@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
@@ -70,6 +71,7 @@ func (r *Restorer) RestoreAll(ctx context.Context, members []Member, o Options) 
 		}
 		defer ready[i].close()
 	}
+	held := hold(members, ready)
 	for i, m := range members {
 		if err = ctx.Err(); err == nil {
 			err = r.start(ctx, m.Container, ready[i].plan, ready[i].from)
@@ -77,6 +79,39 @@ func (r *Restorer) RestoreAll(ctx context.Context, members []Member, o Options) 
 		if err != nil {
 			return r.undo(ctx, members[:i], fmt.Errorf("%s: %w", m.Container.Name, err))
 		}
+	}
+	var errs []error
+	for _, m := range held {
+		errs = append(errs, r.letIn(ctx, m.Container))
+	}
+	return errors.Join(errs...)
+}
+
+// hold keeps from the owners of network namespaces what arrives there until those
+// who share them are back: the kernel would answer in the place of a socket that
+// is not there yet, and end its connection. It returns these owners.
+func hold(members []Member, ready []prepared) (owners []Member) {
+	for i, owner := range members {
+		q := &ready[i].plan.Request
+		for j, m := range members {
+			if m.Container.NetworkMode == "container:"+owner.Container.ID && (q.TCPEstablished || ready[j].plan.Request.TCPEstablished) {
+				q.HoldPackets, q.KeepHold = true, true
+			}
+		}
+		if q.KeepHold {
+			owners = append(owners, owner)
+		}
+	}
+	return owners
+}
+
+func (r *Restorer) letIn(ctx context.Context, owner docker.Container) error {
+	now, err := r.Docker.Inspect(context.WithoutCancel(ctx), owner.ID)
+	if err == nil && now.PID != 0 {
+		err = linux.UnlockInput(now.PID)
+	}
+	if err != nil {
+		return fmt.Errorf("all are restored, but %s gets no packets (checkpointctl repair ends that): %w", owner.Name, err)
 	}
 	return nil
 }

@@ -55,3 +55,28 @@ func TestRestoreOfAllOrNone(t *testing.T) {
 	a.goesOn(at)
 	b.await(at)
 }
+
+// Two that talk to each other in one network namespace are frozen at one moment.
+// None hears of the other until both are back: their connection goes on.
+func TestConnectionWithinAGroup(t *testing.T) {
+	t.Parallel()
+	reader := start(t, "-e", "GODEBUG=multipathtcp=0", baseImage, "/workload", "server")
+	writer := start(t, "--network", "container:"+reader.name, baseImage, "/workload", "client", "127.0.0.1:7000")
+	writer.store = reader.store
+	writer.await(5)
+	reader.must(0, "checkpoint", writer.name, reader.name, "--consistent", "--leave-running=false", "--name", "x")
+	for range 3 {
+		at := writer.count()
+		accepted, closed := strings.Count(reader.logs("all"), "accepted"), strings.Count(reader.logs("all"), "closed")
+		reader.must(0, "restore", "--group", reader.name+"/x")
+		writer.await(at + 10)
+		if a, c := strings.Count(reader.logs("all"), "accepted"), strings.Count(reader.logs("all"), "closed"); a != accepted || c != closed {
+			t.Errorf("%d connections, want %d; %d closed, want %d: %s", a, accepted, c, closed, writer.logs("3"))
+		}
+		if r := reader.must(0, "repair", "--dry-run"); strings.Contains(r.stdout, "network lock") {
+			t.Errorf("left over: %s", r.stdout)
+		}
+		reader.kill()
+		writer.kill()
+	}
+}

@@ -40,9 +40,9 @@ may hostname, address and published ports: this is said.
 Several containers are restored one after the other, the owner of a namespace
 before those that share it: all or none. Each is refused, if at all, before the
 first one starts; if one fails, those before it are killed again. --group takes all
-that a checkpoint was taken together with (checkpoint --consistent). Connections
-between containers of one network namespace (--network container:NAME) are not
-kept: what is restored first answers before the other end is there.
+that a checkpoint was taken together with (checkpoint --consistent). Where several
+share a network namespace (--network container:NAME), it takes no packets in until
+the last is back, so that connections between them go on.
 
 Docker itself starts it, so that logs, exec, stop, ports and restart policy go on
 working. Established TCP connections come back if the container gets the same IP
