@@ -55,7 +55,7 @@ func (a *agent) warn(text string) { a.warnings = append(a.warnings, text) }
 
 // release lets packets in again.
 func release(req runtime.Request, pid int) error {
-	if !req.HoldPackets {
+	if !req.HoldPackets || req.KeepHold {
 		return nil
 	}
 	return linux.UnlockInput(pid)

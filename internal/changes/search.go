@@ -24,6 +24,9 @@ type Place struct {
 	// Foreign is for what is there in the place of what was: all that is in it
 	// counts as changed.
 	Foreign bool
+	// Remounted is for what a newer container mounts, too: Docker sets owner and
+	// mode of an empty volume when it makes one.
+	Remounted bool
 }
 
 // Search says what to look for, and where.

@@ -96,7 +96,8 @@ func (t *tree) read(dir *os.File, at string, kind Kind, changed bool, depth int)
 			return
 		}
 	}
-	if changed && !explained && !t.Foreign && !t.ghosts[at] {
+	byDocker := t.Remounted && at == t.Path && kind == Attributes
+	if changed && !explained && !t.Foreign && !t.ghosts[at] && !byDocker {
 		t.report(t.Place, Change{at, kind})
 	}
 }

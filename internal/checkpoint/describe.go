@@ -14,6 +14,7 @@ func Describe(c docker.Container, plan mounts.Plan) metadata.Container {
 		CgroupMode: c.Cgroups.Mode, CgroupPath: c.Cgroups.Path(),
 		Cgroups: []metadata.Cgroup{}, Namespaces: []metadata.Namespace{}, Networks: []metadata.Network{}, Mounts: []metadata.Mount{},
 	}
+	out.Settings = Settings(c)
 	for _, g := range c.Cgroups.List {
 		out.Cgroups = append(out.Cgroups, metadata.Cgroup(g))
 	}
@@ -30,4 +31,18 @@ func Describe(c docker.Container, plan mounts.Plan) metadata.Container {
 		})
 	}
 	return out
+}
+
+// Settings are those of a container, as records have them.
+func Settings(c docker.Container) *metadata.Settings {
+	from := c.Settings
+	s := &metadata.Settings{
+		Hostname: from.Hostname, User: from.User, CapAdd: from.CapAdd, CapDrop: from.CapDrop,
+		Privileged: from.Privileged, ReadOnly: from.ReadOnly, TTY: c.TTY, Init: from.Init,
+		PIDMode: c.PIDMode, IPCMode: from.IPCMode, UTSMode: from.UTSMode, NetworkMode: c.NetworkMode, Ports: from.Ports,
+	}
+	for _, m := range from.Mounts {
+		s.Mounts = append(s.Mounts, metadata.MountSetting(m))
+	}
+	return s
 }

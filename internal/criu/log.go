@@ -62,7 +62,8 @@ var meanings = []struct{ text, hint string }{
 	{"Failed to create shm set: File exists", sysvTaken},
 	{"Failed to create sem set: File exists", sysvTaken},
 	{"Failed to create msg set: File exists", sysvTaken},
-	{"Can't connect inet socket back", "a UDP or raw socket was connected to an address that cannot be reached from here: is the container in the same networks?"},
+	{"Can't connect inet socket back", "an address of the checkpoint's sockets cannot be reached from here: give the container the same networks and IP again, or close its TCP connections with --tcp-close"},
+	{"Cannot assign requested address", "an address of the checkpoint's sockets is not there: give the container the same IP again, or close its connections with --tcp-close"},
 	{"Can't bind", "an address of the checkpoint is not there: the container must get the same IP again"},
 }
 

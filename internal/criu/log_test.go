@@ -33,6 +33,10 @@ func TestFirstError(t *testing.T) {
 			"(00.2)      1: Error (criu/files-reg.c:2138): File data/file has bad size 19 (expect 4)\n",
 			"bad size", "changed since the checkpoint",
 		},
+		"address gone": {
+			"(00.2)      7: Error (criu/sk-inet.c:1104): inet: Can't bind inet socket (id 12): Cannot assign requested address\n",
+			"Can't bind inet socket", "--tcp-close",
+		},
 		"pid taken": {
 			"(00.2) Error (criu/cr-restore.c:1213): Can't fork for 7: File exists\n",
 			"Can't fork for 7", "pid is taken",

@@ -44,6 +44,7 @@ type Container struct {
 	Mounts             []mounts.Mount
 	MountFacts         mounts.Facts
 	BindSources        map[string]string // on the host, by destination
+	Settings           Settings
 }
 
 // Network is an attachment to a Docker network.
@@ -77,6 +78,7 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 		Runtime: r.HostConfig.Runtime, AutoRemove: r.HostConfig.AutoRemove, TTY: r.Config.Tty,
 		RestartPolicy: string(r.HostConfig.RestartPolicy.Name),
 		PIDMode:       string(r.HostConfig.PidMode), NetworkMode: string(r.HostConfig.NetworkMode),
+		Settings: settings(r),
 	}
 	// Docker writes what RFC 3339 is; a zero time does no harm.
 	out.StartedAt, _ = time.Parse(time.RFC3339Nano, r.State.StartedAt)

@@ -34,6 +34,35 @@ type Container struct {
 	Namespaces  []Namespace       `json:"namespaces"`
 	Networks    []Network         `json:"networks"`
 	Mounts      []Mount           `json:"mounts"`
+	// Settings are nil in older records.
+	Settings *Settings `json:"settings,omitempty"`
+}
+
+// Settings are what the container was created with: see internal/docker.
+type Settings struct {
+	Hostname    string         `json:"hostname"`
+	User        string         `json:"user"`
+	CapAdd      []string       `json:"cap_add,omitempty"`
+	CapDrop     []string       `json:"cap_drop,omitempty"`
+	Privileged  bool           `json:"privileged"`
+	ReadOnly    bool           `json:"read_only"`
+	TTY         bool           `json:"tty"`
+	Init        bool           `json:"init"`
+	PIDMode     string         `json:"pid_mode"`
+	IPCMode     string         `json:"ipc_mode"`
+	UTSMode     string         `json:"uts_mode"`
+	NetworkMode string         `json:"network_mode"`
+	Ports       []string       `json:"ports,omitempty"` // as in 127.0.0.1:8080->80/tcp
+	Mounts      []MountSetting `json:"mounts,omitempty"`
+}
+
+// MountSetting is a mount that the user or the image asked for.
+type MountSetting struct {
+	Type        string `json:"type"`
+	Destination string `json:"destination"`
+	Source      string `json:"source,omitempty"`
+	Name        string `json:"name,omitempty"` // of a volume
+	ReadOnly    bool   `json:"read_only"`
 }
 
 // Cgroup is one line of /proc/PID/cgroup.

@@ -116,7 +116,14 @@ func (r *Recoverer) Container(ctx context.Context, c docker.Container) error {
 	return errors.Join(err, hostErr)
 }
 
-// BeforeDump does the same for a caller that holds the container's lock, if
+// Stored recovers what was left of a container under its name in the store; the
+// container may be gone.
+func (r *Recoverer) Stored(ctx context.Context, name string) error {
+	_, err := r.one(ctx, container{name: name}, false)
+	return err
+}
+
+// BeforeDump does what Container does, for a caller that holds the container's lock, if
 // there is something in the store. It returns ErrBusy while a CRIU is at work.
 func (r *Recoverer) BeforeDump(ctx context.Context, c docker.Container) error {
 	of := container{name: c.Name, id: c.ID}

@@ -20,38 +20,34 @@ import (
 // for one: it is refused by a *changes.RefusedError. What others may have changed
 // with good reason is only told.
 func (r *Restorer) unchanged(ctx context.Context, c docker.Container, from source) error {
-	warn := r.Warn
-	if warn == nil {
-		warn = func(string) {}
-	}
 	name := from.Name + "/" + from.Checkpoint
 	switch {
 	case from.FrozenAt.IsZero():
-		warn(name + " is of an older version and does not say when the container was frozen: whether its files changed since cannot be checked")
+		r.warn(name + " is of an older version and does not say when the container was frozen: whether its files changed since cannot be checked")
 		return nil
 	case time.Now().Before(from.FrozenAt):
-		warn(name + " is of a later time than this host's clock has: whether files changed since cannot be checked")
+		r.warn(name + " is of a later time than this host's clock has: whether files changed since cannot be checked")
 		return nil
 	}
 	found, blind, err := r.search(ctx, c, from)
 	for _, what := range blind {
-		warn("whether files changed since " + name + " cannot be checked in " + what)
+		r.warn("whether files changed since " + name + " cannot be checked in " + what)
 	}
 	switch {
 	case err != nil && ctx.Err() == nil && r.KeepFiles:
-		warn(err.Error())
+		r.warn(err.Error())
 		return nil
 	case err != nil:
 		return err
 	}
 	if found.Shared.Total > 0 {
-		warn(fmt.Sprintf("changes since %s where others may make them, too: %s", name, found.Shared.String()))
+		r.warn(fmt.Sprintf("changes since %s where others may make them, too: %s", name, found.Shared.String()))
 	}
 	switch {
 	case found.Own.Total == 0:
 		return nil
 	case r.KeepFiles && found.Resized == nil:
-		warn(fmt.Sprintf("files stay as they are now, with changes since %s: %s", name, found.Own.String()))
+		r.warn(fmt.Sprintf("files stay as they are now, with changes since %s: %s", name, found.Own.String()))
 		return nil
 	default:
 		return &changes.RefusedError{Container: c.Name, Checkpoint: name, State: c.State, Changes: found.Own, Resized: found.Resized}
@@ -108,7 +104,10 @@ func places(rec metadata.Record, c docker.Container, volumes []docker.Volume) (l
 			p.Shared, away = len(volumes[i].Others) > 0, volumes[i].Away
 			if newer {
 				p.Foreign, p.Source = volumes[i].Source != m.Source, volumes[i].Source
+				p.Remounted = !p.Foreign
 			}
+		} else if source := sourceOf(m, rec, c); source != m.Source {
+			p.Foreign, p.Source = true, source
 		}
 		if away || clock == ofOthers {
 			blind = append(blind, fmt.Sprintf("%s (%s)", m.Path, m.FSType))

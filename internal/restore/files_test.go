@@ -49,6 +49,7 @@ func TestPlaces(t *testing.T) {
 	volumes[0].Source = "/vol/newer"
 	list, _ = places(rec, docker.Container{ID: strings.Repeat("b", 64), UpperDir: "/new/diff"}, volumes)
 	layer.Source, layer.Foreign, mine.Source, mine.Foreign = "/new/diff", true, "/vol/newer", true
+	ours.Remounted = true
 	if want := []changes.Place{layer, mine, ours, bind}; !reflect.DeepEqual(list, want) {
 		t.Errorf("newer: got %+v, want %+v", list, want)
 	}

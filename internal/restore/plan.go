@@ -29,15 +29,19 @@ const connectLimit = 2 * time.Minute
 
 // Plan is what a restore does.
 type Plan struct {
-	Container  string `json:"container"`
-	ID         string `json:"id"`
-	Checkpoint string `json:"checkpoint"`
-	Encrypted  bool   `json:"encrypted"`
-	Runc       string `json:"runc"`
+	Container    string `json:"container"`
+	ID           string `json:"id"`
+	CheckpointOf string `json:"checkpoint_of"` // the container's name in the store
+	Checkpoint   string `json:"checkpoint"`
+	Encrypted    bool   `json:"encrypted"`
+	Runc         string `json:"runc"`
 	// Link is where the stand-in for runc is found during the restore; empty when
 	// Docker knows it as a runtime.
 	Link    string          `json:"link,omitempty"`
 	Request runtime.Request `json:"restore"`
+	// Differences are what the user should know of a container that is not the
+	// checkpoint's.
+	Differences []string `json:"differences,omitempty"`
 }
 
 // Plan decides how the container would be restored, or returns why it cannot
@@ -47,11 +51,15 @@ func (r *Restorer) Plan(ctx context.Context, c docker.Container, rec metadata.Re
 	if err := fits(rec, c, linux.ThisHost()); err != nil {
 		return Plan{}, err
 	}
+	wrong, said := compare(rec, c)
+	if wrong != nil {
+		return Plan{}, fmt.Errorf("%w: %s/%s is of another container than %s: %s", ErrIncompatible, rec.Name, rec.Checkpoint, c.Name, strings.Join(wrong, "; "))
+	}
 	route, err := r.Route(ctx, c.Runtime)
 	if err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Container: c.Name, ID: c.ID, Checkpoint: rec.Checkpoint, Encrypted: rec.Encrypted, Runc: route.Runc, Link: route.Link}
+	p := Plan{Container: c.Name, ID: c.ID, CheckpointOf: rec.Name, Checkpoint: rec.Checkpoint, Encrypted: rec.Encrypted, Runc: route.Runc, Link: route.Link, Differences: said}
 	p.Request = runtime.Request{ImageDir: r.Store.Path(rec.Name, rec.Checkpoint), CRIU: r.CRIU, ManageCgroupsMode: "soft", Deadline: connectLimit}
 	p.decide(c, rec, o)
 	return p, nil
@@ -66,7 +74,7 @@ func (p *Plan) decide(c docker.Container, rec metadata.Record, o Options) {
 	q.FileLocks = rec.Options.FileLocks && hasLocks(rec)
 	q.ExtUnixSk = rec.Options.ExtUnixSk
 	q.HoldPackets = q.TCPEstablished && checkpoint.OwnsNetwork(c)
-	q.CRIUConfig = criuConfig(rec, o)
+	q.CRIUConfig = criuConfig(rec, c, o)
 	if checkpoint.OwnsNetwork(c) {
 		q.Sysctls, q.InterfaceSysctls = rec.Sysctls, rec.InterfaceSysctls
 	}
@@ -78,7 +86,7 @@ func (p *Plan) decide(c docker.Container, rec metadata.Record, o Options) {
 }
 
 // criuConfig is what CRIU must know and runc cannot tell it.
-func criuConfig(rec metadata.Record, o Options) []string {
+func criuConfig(rec metadata.Record, c docker.Container, o Options) []string {
 	var lines []string
 	if o.TCPClose {
 		lines = append(lines, "tcp-close")
@@ -90,13 +98,14 @@ func criuConfig(rec metadata.Record, o Options) []string {
 		if m.Action != string(mounts.External) || m.Source == "" {
 			continue
 		}
+		source := sourceOf(m, rec, c)
 		// CRIU binds the link itself where runc bound what it points to
 		// (Debian's docker-init is one).
-		info, err := os.Lstat(m.Source)
+		info, err := os.Lstat(source)
 		if err != nil || info.Mode()&os.ModeSymlink == 0 {
 			continue
 		}
-		if target, err := filepath.EvalSymlinks(m.Source); err == nil && !strings.ContainsAny(m.Key+target, " \t\n\"\\#") {
+		if target, err := filepath.EvalSymlinks(source); err == nil && !strings.ContainsAny(m.Key+target, " \t\n\"\\#") {
 			lines = append(lines, fmt.Sprintf("external mnt[%s]:%s", m.Key, target))
 		}
 	}
@@ -135,7 +144,7 @@ func fits(rec metadata.Record, c docker.Container, h linux.Host) error {
 		return no("is of architecture %s, this host is %s", rec.Architecture, h.Architecture)
 	}
 	if gone := goneSources(rec, c); gone != nil {
-		return no("had %s mounted, which is gone", strings.Join(gone, ", "))
+		return no("needs %s mounted, which is gone", strings.Join(gone, ", "))
 	}
 	var missing []string
 	for _, f := range rec.CPUFeatures {
@@ -155,13 +164,37 @@ func fits(rec metadata.Record, c docker.Container, h linux.Host) error {
 // makes again.
 func goneSources(rec metadata.Record, c docker.Container) []string {
 	var gone []string
-	for _, m := range rec.Mounts {
-		if m.Source == "" || c.ID != rec.ID || strings.Contains(m.Source, rec.ID) {
-			continue
+	check := func(source string) {
+		if _, err := os.Stat(source); os.IsNotExist(err) {
+			gone = append(gone, source)
 		}
-		if _, err := os.Stat(m.Source); os.IsNotExist(err) {
-			gone = append(gone, m.Source)
+	}
+	if c.ID != rec.ID {
+		for _, m := range c.Settings.Mounts {
+			if m.Type == "bind" {
+				check(m.Source)
+			}
+		}
+		return gone
+	}
+	for _, m := range rec.Mounts {
+		if m.Source != "" && !strings.Contains(m.Source, rec.ID) {
+			check(m.Source)
 		}
 	}
 	return gone
+}
+
+// sourceOf is what the container has mounted where the checkpoint's had a bind
+// mount: another one may have something else there.
+func sourceOf(m metadata.Mount, rec metadata.Record, c docker.Container) string {
+	if c.ID == rec.ID {
+		return m.Source
+	}
+	for _, s := range c.Settings.Mounts {
+		if s.Destination == m.Path && s.Source != "" {
+			return s.Source
+		}
+	}
+	return m.Source
 }

@@ -42,7 +42,7 @@ func TestFits(t *testing.T) {
 		t.Errorf("all there, or Docker's to make: %v", err)
 	}
 	rec.Mounts = append(rec.Mounts, metadata.Mount{Source: "/nonexistent/data"})
-	if err := fits(rec, c, h); !errors.Is(err, ErrIncompatible) || !strings.Contains(err.Error(), "had /nonexistent/data mounted") {
+	if err := fits(rec, c, h); !errors.Is(err, ErrIncompatible) || !strings.Contains(err.Error(), "needs /nonexistent/data mounted") {
 		t.Errorf("a bind's source is gone: %v", err)
 	}
 	for _, state := range []string{"running", "paused", "restarting"} {

@@ -33,6 +33,7 @@ type engine interface {
 	Inspect(context.Context, string) (docker.Container, error)
 	Daemon(context.Context) (docker.Daemon, error)
 	Start(context.Context, string) error
+	Kill(context.Context, string) error
 	Volumes(ctx context.Context, id string) ([]docker.Volume, error)
 	Socket() string
 }
@@ -56,42 +57,97 @@ type Restorer struct {
 }
 
 // Restore verifies the checkpoint, lets Docker start the stopped container from
-// it, and keeps CRIU's log in it. After an error the container is stopped, as
-// before, unless the error says otherwise; it is a *changes.RefusedError if files
-// do not go with the memory any more. When Docker has been asked, its end is
-// waited for even if the context ends.
+// it, and keeps CRIU's log in it. The container may be another one than the
+// checkpoint's. After an error the container is stopped, as before, unless the
+// error says otherwise; it is a *changes.RefusedError if files do not go with the
+// memory any more, and an *AddressError if it will not have an address that is
+// needed. When Docker has been asked, its end is waited for even if the context
+// ends.
 func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata.Record, o Options) error {
 	unlock, err := r.Store.Lock(rec.Name)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	plan, err := r.Plan(ctx, c, rec, o)
+	ready, err := r.prepare(ctx, c, rec, o)
 	if err != nil {
 		return err
 	}
-	if err := r.verifyChain(rec); err != nil {
-		return err
+	defer ready.close()
+	return r.start(ctx, c, ready.plan, ready.from)
+}
+
+// DryRun returns the plan of a restore, or the error with which it would refuse.
+// Of the checkpoint's files only sizes and links are verified, and nothing is
+// locked or changed; an encrypted one is opened into memory for the while.
+func (r *Restorer) DryRun(ctx context.Context, c docker.Container, rec metadata.Record, o Options) (Plan, error) {
+	quick := *r
+	quick.NoVerify = true
+	ready, err := quick.prepare(ctx, c, rec, o)
+	if err != nil {
+		return Plan{}, err
 	}
-	from := source{Record: rec, dir: r.Store.Path(rec.Name, rec.Checkpoint)}
-	from.keepLog = func(log []byte) error { return os.WriteFile(filepath.Join(from.dir, runtime.RestoreLog), log, 0o600) }
+	ready.close()
+	return ready.plan, nil
+}
+
+// prepared is a restore of which all is known before Docker is asked.
+type prepared struct {
+	plan  Plan
+	from  source
+	stage *metadata.Stage // of an encrypted checkpoint
+}
+
+func (p prepared) close() {
+	if p.stage != nil {
+		_ = p.stage.Remove()
+	}
+}
+
+// prepare plans, verifies and refuses. It changes nothing.
+func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata.Record, o Options) (_ prepared, err error) {
+	var p prepared
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	if p.plan, err = r.Plan(ctx, c, rec, o); err != nil {
+		return p, err
+	}
+	if err := r.verifyChain(rec); err != nil {
+		return p, err
+	}
+	dir := r.Store.Path(rec.Name, rec.Checkpoint)
+	p.from = source{Record: rec, dir: dir, keepLog: func(log []byte) error {
+		return os.WriteFile(filepath.Join(dir, runtime.RestoreLog), log, 0o600)
+	}}
 	if rec.Encrypted {
 		stage, sealed, plain, err := r.Opener.Open(r.Store, rec)
 		if err != nil {
-			return fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
+			return p, fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
 		}
-		defer func() { _ = stage.Remove() }()
-		from = source{Record: plain, dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) }}
+		p.stage = stage
+		p.from = source{Record: plain, dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) }}
 		if problems := checkpoint.ImageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
-			return damaged(rec, problems)
+			return p, damaged(rec, problems)
 		}
 		// What the images hold is known only now.
-		plan.decide(c, plain, o)
+		p.plan.decide(c, plain, o)
 	}
-	if err := r.unchanged(ctx, c, from); err != nil {
-		return err
+	if err := addressesFit(c, p.from, o); err != nil {
+		return p, err
 	}
-	return r.start(ctx, c, plan, from)
+	for _, d := range p.plan.Differences {
+		r.warn(d)
+	}
+	return p, r.unchanged(ctx, c, p.from)
+}
+
+func (r *Restorer) warn(text string) {
+	if r.Warn != nil {
+		r.Warn(text)
+	}
 }
 
 // source is where the images are, as CRIU wrote them, and what to do with the
@@ -120,7 +176,7 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	// Verifying took its time.
 	err = r.stopped(ctx, c)
 	if err == nil {
-		err = r.ask(ctx, c, pending)
+		err = r.ask(ctx, c, from.Record, pending)
 	}
 	if log := pending.Log(); log != nil {
 		_ = from.keepLog(log)
@@ -137,7 +193,7 @@ func (r *Restorer) stopped(ctx context.Context, c docker.Container) error {
 }
 
 // ask lets Docker start the container and finds out what came of it.
-func (r *Restorer) ask(ctx context.Context, c docker.Container, pending *runtime.Pending) error {
+func (r *Restorer) ask(ctx context.Context, c docker.Container, rec metadata.Record, pending *runtime.Pending) error {
 	// An interrupt must not leave Docker half way: it would go on without us.
 	if r.Waiting != nil {
 		defer context.AfterFunc(ctx, r.Waiting)()
@@ -167,10 +223,11 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, pending *runtime
 	case now.PID != result.Init.PID:
 		return failed(fmt.Errorf("it runs as process %d, not as the restored one, %d", now.PID, result.Init.PID))
 	}
+	if changed := addressChanged(rec, now); changed != "" {
+		result.Warnings = append(result.Warnings, changed)
+	}
 	for _, w := range result.Warnings {
-		if r.Warn != nil {
-			r.Warn("container " + c.Name + ": " + w)
-		}
+		r.warn("container " + c.Name + ": " + w)
 	}
 	return nil
 }

@@ -45,6 +45,9 @@ type Request struct {
 	// the restore has ended: the kernel answers a packet that finds no socket
 	// with a reset, and the peer's connection is lost.
 	HoldPackets bool `json:"hold_packets,omitempty"`
+	// KeepHold leaves it to the caller to end that, by linux.UnlockInput: another
+	// container, to be restored into the same namespace, has sockets to come.
+	KeepHold bool `json:"keep_hold,omitempty"`
 	// Sysctls are of the container's network namespace, and InterfaceSysctls of
 	// the interfaces that Docker makes in it.
 	Sysctls          sysctl.Settings `json:"sysctls,omitempty"`

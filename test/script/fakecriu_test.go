@@ -27,7 +27,8 @@ import (
 //	dies      it exits in the middle of a dump
 //	hangs     it stops there, for ever
 //
-// FAKE_OPEN are the files that the container has open, separated by spaces.
+// FAKE_OPEN are the files that the container has open, and FAKE_CONNECTED its ends
+// of TCP connections, separated by spaces.
 //
 // FAKE_ROUNDS are the figures of its pre-dumps: pages written, pages skipped
 // and microseconds to write them, as in 1000/0/500,20/980/10. Rounds beyond

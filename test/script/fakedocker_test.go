@@ -40,7 +40,7 @@ type daemon struct {
 	delay      time.Duration // before every answer
 	garbage    bool          // answers that are no JSON
 	huge       bool          // answers without end
-	failing    bool          // no container starts
+	failing    string        // this container does not start, or "true": none
 	noPause    string        // this one cannot be paused
 	gate       string        // a start makes the file and waits until it is gone
 	bypass     bool          // a start does not ask the stand-in
@@ -56,6 +56,8 @@ type box struct {
 	labels                           map[string]string
 	autoRemove                       bool
 	volumes                          []container.MountPoint
+	user, ip, network                string // ip: fixed
+	caps                             []string
 	started                          time.Time
 	cmd                              *exec.Cmd
 	done                             chan struct{} // closed when the process has ended
@@ -121,8 +123,8 @@ func (d *daemon) set(pairs []string) error {
 			d.garbage = value == "true"
 		case "huge":
 			d.huge = value == "true"
-		case "failing":
-			d.failing = value == "true"
+		case "failing": // true, or the name of a container
+			d.failing = value
 		case "gate":
 			d.gate = value
 		case "no-pause":
@@ -166,9 +168,17 @@ func (d *daemon) add(name string, pairs []string) error {
 			b.labels[k] = v
 		case "rm":
 			b.autoRemove = value == "true"
+		case "user":
+			b.user = value
+		case "network":
+			b.network = value
+		case "ip":
+			b.ip = value
+		case "cap":
+			b.caps = append(b.caps, value)
 		case "volume": // NAME:SOURCE:DESTINATION
 			v := strings.SplitN(value, ":", 3)
-			b.volumes = append(b.volumes, container.MountPoint{Type: "volume", Driver: "local", Name: v[0], Source: v[1], Destination: v[2]})
+			b.volumes = append(b.volumes, container.MountPoint{Type: "volume", Driver: "local", Name: v[0], Source: v[1], Destination: v[2], RW: true})
 		default:
 			return fmt.Errorf("container has no %s", key)
 		}
@@ -182,6 +192,9 @@ func (d *daemon) start(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	b := d.containers[name]
+	if b.state == "paused" { // when it was killed
+		b.state = ""
+	}
 	root := filepath.Join(d.root, "merged", name)
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return err
@@ -281,6 +294,13 @@ func (d *daemon) handler() http.Handler {
 		d.answer(w, v)
 	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.postStart)
+	mux.HandleFunc("POST /{v}/containers/{ref}/kill", func(w http.ResponseWriter, r *http.Request) {
+		if b := d.find(r.PathValue("ref")); b == nil || d.kill(b.name) != nil {
+			refuse(w, http.StatusConflict, "not to be killed")
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/pause", d.turn("", "paused"))
 	mux.HandleFunc("POST /{v}/containers/{ref}/unpause", d.turn("paused", ""))
 	return mux
@@ -338,12 +358,16 @@ func (d *daemon) inspect(b *box) container.InspectResponse {
 			HostConfig: &container.HostConfig{
 				Runtime: b.runtime, AutoRemove: b.autoRemove, PidMode: container.PidMode(b.pidMode),
 				RestartPolicy: container.RestartPolicy{Name: container.RestartPolicyMode(b.restart)},
+				CapAdd:        b.caps, NetworkMode: container.NetworkMode(b.network),
 			},
 		},
-		Config: &container.Config{Image: b.image, Labels: b.labels},
+		Config: &container.Config{Image: b.image, Labels: b.labels, User: b.user, Hostname: b.id[:12]},
 		Mounts: b.volumes,
 		NetworkSettings: &container.NetworkSettings{Networks: map[string]*network.EndpointSettings{
-			"bridge": {IPAddress: "172.17.0.2", MacAddress: "02:42:ac:11:00:02"},
+			"bridge": {
+				IPAddress: cmp.Or(b.ip, "172.17.0.2"), MacAddress: "02:42:ac:11:00:02",
+				IPAMConfig: &network.EndpointIPAMConfig{IPv4Address: b.ip},
+			},
 		}},
 	}
 }

@@ -14,7 +14,7 @@ import (
 // postStart starts a container, as if a shim had called the stand-in for runc.
 func (d *daemon) postStart(w http.ResponseWriter, r *http.Request) {
 	b := d.find(r.PathValue("ref"))
-	if d.failing {
+	if d.failing == "true" || d.failing == b.name {
 		refuse(w, http.StatusInternalServerError, "driver failed programming external connectivity: port is already allocated")
 		return
 	}

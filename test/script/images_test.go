@@ -3,8 +3,10 @@ package script
 import (
 	"encoding/binary"
 	"errors"
+	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 
 	criu_core "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/fdinfo"
@@ -14,6 +16,8 @@ import (
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/pagemap"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/pstree"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/regfile"
+	sk_inet "github.com/checkpoint-restore/go-criu/v7/crit/images/sk-inet"
+	sk_opts "github.com/checkpoint-restore/go-criu/v7/crit/images/sk-opts"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/stats"
 	tcp_stream "github.com/checkpoint-restore/go-criu/v7/crit/images/tcp-stream"
 	"github.com/checkpoint-restore/go-criu/v7/magic"
@@ -68,6 +72,25 @@ func openFiles() []proto.Message {
 		list = append(list, &fdinfo.FileEntry{Type: fdinfo.FdTypes_REG.Enum(), Id: id, Reg: &regfile.RegFileEntry{
 			Id: id, Flags: proto.Uint32(0), Pos: proto.Uint64(0), Name: proto.String(path), Mode: proto.Uint32(0o100644),
 			Fown: &fown.FownEntry{Uid: id, Euid: id, Signum: id, PidType: id, Pid: id},
+		}})
+	}
+	return append(list, connections()...)
+}
+
+// connections are those of FAKE_CONNECTED, addresses of the container.
+func connections() (list []proto.Message) {
+	for i, text := range strings.Fields(os.Getenv("FAKE_CONNECTED")) {
+		id, zero := proto.Uint32(uint32(i+100)), proto.Uint32(0)
+		at := netip.MustParseAddrPort(text)
+		ip := at.Addr().As4()
+		list = append(list, &fdinfo.FileEntry{Type: fdinfo.FdTypes_INETSK.Enum(), Id: id, Isk: &sk_inet.InetSkEntry{
+			Id: id, Ino: id, Family: proto.Uint32(syscall.AF_INET), Type: proto.Uint32(syscall.SOCK_STREAM), Proto: proto.Uint32(syscall.IPPROTO_TCP),
+			State: proto.Uint32(1), SrcPort: proto.Uint32(uint32(at.Port())), DstPort: proto.Uint32(443), Flags: zero, Backlog: zero,
+			SrcAddr: []uint32{binary.NativeEndian.Uint32(ip[:])}, DstAddr: []uint32{1},
+			Fown: &fown.FownEntry{Uid: id, Euid: id, Signum: id, PidType: id, Pid: id},
+			Opts: &sk_opts.SkOptsEntry{
+				SoSndbuf: zero, SoRcvbuf: zero, SoSndTmoSec: proto.Uint64(0), SoSndTmoUsec: proto.Uint64(0), SoRcvTmoSec: proto.Uint64(0), SoRcvTmoUsec: proto.Uint64(0),
+			},
 		}})
 	}
 	return list

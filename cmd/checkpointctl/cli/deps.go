@@ -202,16 +202,24 @@ func (d *deps) storedName(ctx context.Context, ref string) (string, error) {
 	return name, nil
 }
 
-// completeNames completes a container, then its checkpoints.
-func (d *deps) completeNames(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// completeNames completes a container, then its checkpoints, or both in one word.
+func (d *deps) completeNames(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if d.load() != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
-	if len(args) > 0 {
-		records, _ := d.store().List(args[0])
+	container, _, joined := strings.Cut(word, "/")
+	prefix := ""
+	switch {
+	case joined:
+		prefix = container + "/"
+	case len(args) > 0:
+		container = args[0]
+	}
+	if joined || len(args) > 0 {
+		records, _ := d.store().List(container)
 		var names []string
 		for _, r := range records {
-			names = append(names, r.Checkpoint)
+			names = append(names, prefix+r.Checkpoint)
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}

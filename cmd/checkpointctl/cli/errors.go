@@ -60,6 +60,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 		changed *changes.RefusedError
 		dump    *criu.DumpError
 		failed  *restore.Error
+		address *restore.AddressError
 		checks  *checkError
 		several *batchError
 	)
@@ -82,6 +83,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitSealed, "checkpointctl inspect CONTAINER CHECKPOINT shows to whom"
 	case errors.Is(err, metadata.ErrNoStage):
 		return exitOther, "name a tmpfs with room by --stage, or a directory on a disk if unencrypted images may be there for the while"
+	case errors.Is(err, restore.ErrCircle):
+		return exitState, "docker inspect shows whose namespaces each has"
 	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName), errors.Is(err, seal.ErrBadKey):
 		return exitUsage, ""
 	case errors.Is(err, errNotRoot):
@@ -106,6 +109,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitRestore, "when Docker answers again, docker ps shows the state; a stopped container can be restored again"
 	case errors.As(err, &failed):
 		return exitRestore, ""
+	case errors.As(err, &address):
+		return exitRestore, address.Hint()
 	case errors.As(err, &changed):
 		return exitFiles, changed.Hint()
 	case errors.Is(err, docker.ErrUnreachable):

@@ -30,10 +30,14 @@ checkpoint would be refused, and why. What comes from /proc is shown for a runni
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: d.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if len(args) == 2 {
-				return runInspectCheckpoint(cmd.Context(), d, args[0], args[1])
+			container, checkpoint, err := reference(args)
+			if err != nil {
+				return err
 			}
-			return runInspect(cmd.Context(), d, args[0])
+			if checkpoint != "" {
+				return runInspectCheckpoint(cmd.Context(), d, container, checkpoint)
+			}
+			return runInspect(cmd.Context(), d, container)
 		},
 	}
 	d.jsonFlag(cmd)

@@ -33,7 +33,11 @@ newest one of the container, failed ones included. No container is touched.
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: d.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runLogs(cmd.Context(), d, args[0], optional(args, 1), o)
+			container, checkpoint, err := reference(args)
+			if err != nil {
+				return err
+			}
+			return runLogs(cmd.Context(), d, container, checkpoint, o)
 		},
 	}
 	f := cmd.Flags()

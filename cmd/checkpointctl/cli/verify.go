@@ -39,7 +39,11 @@ No container is touched.
 			if all && len(args) > 0 {
 				return fmt.Errorf("%w: --all is without a container", config.ErrInvalid)
 			}
-			return runVerify(cmd.Context(), d, optional(args, 0), optional(args, 1))
+			container, checkpoint, err := reference(args)
+			if err != nil {
+				return err
+			}
+			return runVerify(cmd.Context(), d, container, checkpoint)
 		},
 	}
 	cmd.Flags().BoolVar(&all, "all", false, "the whole store, as without arguments")

@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/checkpointctl/checkpointctl/internal/restore"
+)
+
+// printPlans prints what the restores of several would do, in their order.
+func printPlans(d *deps, plans []restore.Plan) error {
+	if d.json {
+		return printJSON(d.out, plans)
+	}
+	for i, p := range plans {
+		if i > 0 {
+			fmt.Fprintln(d.out)
+		}
+		if err := printPlan(d.out, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printPlan(out io.Writer, p restore.Plan) error {
+	q := p.Request
+	var options []string
+	for _, o := range []struct {
+		name string
+		set  bool
+	}{
+		{"tcp-established", q.TCPEstablished}, {"file-locks", q.FileLocks}, {"ext-unix-sk", q.ExtUnixSk},
+	} {
+		if o.set {
+			options = append(options, o.name)
+		}
+	}
+	options = append(options, q.CRIUConfig...)
+	link := "none: Docker knows the stand-in for runc"
+	if p.Link != "" {
+		link = p.Link + ", while Docker starts the container"
+	}
+	return table(out, func(w io.Writer) {
+		for _, row := range [][2]string{
+			{"Container", p.Container}, {"ID", p.ID}, {"Checkpoint", p.CheckpointOf + "/" + p.Checkpoint},
+			{"Images", q.ImageDir}, {"Encrypted", yes(p.Encrypted)}, {"CRIU", q.CRIU}, {"CRIU options", dash(strings.Join(options, ", "))},
+			{"runc", p.Runc}, {"Link", link},
+			{"Packets", packets(q.HoldPackets)}, {"Sysctls", fmt.Sprint(len(q.Sysctls) + len(q.InterfaceSysctls))},
+			{"Connections tracked", fmt.Sprint(len(q.Connections))},
+		} {
+			fmt.Fprintf(w, "%s:\t%s\n", row[0], row[1])
+		}
+	})
+}
+
+func yes(set bool) string {
+	if set {
+		return "yes"
+	}
+	return "no"
+}
+
+func packets(held bool) string {
+	if held {
+		return "dropped until the connections are back"
+	}
+	return "let in"
+}
