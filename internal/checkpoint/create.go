@@ -27,6 +27,7 @@ type dumper interface {
 type engine interface {
 	Versions(context.Context) (docker.Daemon, error)
 	Inspect(context.Context, string) (docker.Container, error)
+	Kill(context.Context, string) error
 	pausing
 }
 
@@ -124,7 +125,9 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 			result, err = m.dump(ctx, &t.job, req, plan)
 		}
 	}
-	if err != nil {
+	if err != nil && t.ended {
+		m.warn([]string{fmt.Sprintf("container %s: CRIU failed after its images were complete: %v", c.Name, err)})
+	} else if err != nil {
 		t.discard(err)
 		return t, &dumpFailed{err}
 	}
@@ -207,10 +210,14 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if err == nil {
 			err = j.draft.Complete(m.record(req, *j, plan))
 		}
-		if err != nil || req.member == nil {
-			return err
+		if err == nil && req.member != nil {
+			err = req.member.commit(ctx)
 		}
-		return req.member.commit(ctx)
+		if err == nil && restarts(c) {
+			err = m.stop(ctx, c)
+			j.ended = err == nil
+		}
+		return err
 	}
 	r.Ready = beforeFreeze(j.network, req)
 	if req.member != nil {
@@ -309,15 +316,4 @@ func (m *Creator) askDaemon(ctx context.Context) <-chan docker.Daemon {
 		answer <- d
 	}()
 	return answer
-}
-
-// awaitStop gives Docker the time to see that the container has ended, so
-// that a restore right after is not refused.
-func (m *Creator) awaitStop(ctx context.Context, id string) {
-	for range 500 {
-		if c, err := m.Docker.Inspect(ctx, id); err == nil && c.State != "running" && c.State != "paused" {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }

@@ -27,6 +27,7 @@ type job struct {
 	parentDir           string       // relative to images
 	options             criu.Options
 	lockChosen          bool // by LockAuto
+	ended               bool // Docker has killed the container: CRIU cannot resume it
 	policy              criu.Policy
 	began, frozen       time.Time
 	asked               <-chan docker.Daemon

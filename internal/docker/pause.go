@@ -14,6 +14,15 @@ func (c *Client) Pause(ctx context.Context, id string) error {
 	return translate(id, c.api.ContainerPause(ctx, id))
 }
 
+// Kill kills the container and marks it as stopped by the user, so that no
+// restart policy starts it afresh. It returns when the container has ended, or
+// ErrUnreachable when that takes too long.
+func (c *Client) Kill(ctx context.Context, id string) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	return translate(id, c.api.ContainerKill(ctx, id, "KILL"))
+}
+
 // Unpause lets them run on. It is content with a container that somebody else
 // let run on, or that has ended or gone.
 func (c *Client) Unpause(ctx context.Context, id string) error {

@@ -211,7 +211,7 @@ func (w *worker) dump(req *rpc.CriuReq) error {
 		}
 	}
 	if !opts.GetLeaveRunning() {
-		if err := syscall.Kill(int(opts.GetPid()), syscall.SIGKILL); err != nil {
+		if err := syscall.Kill(int(opts.GetPid()), syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err
 		}
 	}

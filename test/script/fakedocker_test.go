@@ -42,6 +42,7 @@ type daemon struct {
 	huge       bool          // answers without end
 	failing    bool          // no container starts
 	noPause    string        // this one cannot be paused
+	noKill     string        // this one cannot be killed
 	gate       string        // a start makes the file and waits until it is gone
 	bypass     bool          // a start does not ask the stand-in
 	broken     bool          // CRIU cannot restore
@@ -127,6 +128,8 @@ func (d *daemon) set(pairs []string) error {
 			d.gate = value
 		case "no-pause":
 			d.noPause = value
+		case "no-kill":
+			d.noKill = value
 		default:
 			err = fmt.Errorf("daemon has no %s", key)
 		}
@@ -281,9 +284,21 @@ func (d *daemon) handler() http.Handler {
 		d.answer(w, v)
 	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.postStart)
+	mux.HandleFunc("POST /{v}/containers/{ref}/kill", d.postKill)
 	mux.HandleFunc("POST /{v}/containers/{ref}/pause", d.turn("", "paused"))
 	mux.HandleFunc("POST /{v}/containers/{ref}/unpause", d.turn("paused", ""))
 	return mux
+}
+
+// postKill kills unless the container is stubborn.
+func (d *daemon) postKill(w http.ResponseWriter, r *http.Request) {
+	b := d.find(r.PathValue("ref"))
+	if b == nil || d.noKill == b.name {
+		refuse(w, http.StatusInternalServerError, "cannot kill container")
+		return
+	}
+	_ = d.kill(b.name)
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // turn changes what a container's state is said to be.
