@@ -64,9 +64,7 @@ func (f fakeEngine) Inspect(context.Context, string) (docker.Container, error) {
 	return c, nil
 }
 
-func (fakeEngine) Kill(context.Context, string) error    { return errors.New("not asked for") }
-func (fakeEngine) Pause(context.Context, string) error   { return errors.New("not asked for") }
-func (fakeEngine) Unpause(context.Context, string) error { return errors.New("not asked for") }
+func (fakeEngine) Kill(context.Context, string) error { return errors.New("not asked for") }
 func (fakeEngine) Versions(context.Context) (docker.Daemon, error) {
 	return docker.Daemon{}, docker.ErrUnreachable
 }

@@ -28,12 +28,6 @@ type engine interface {
 	Versions(context.Context) (docker.Daemon, error)
 	Inspect(context.Context, string) (docker.Container, error)
 	Kill(context.Context, string) error
-	pausing
-}
-
-type pausing interface { // for groups
-	Pause(context.Context, string) error
-	Unpause(context.Context, string) error
 }
 
 type recoverer interface {
@@ -51,6 +45,8 @@ type Creator struct {
 	Version  string // of this program, for the record
 	// Warned, if set, hears of what a checkpoint cannot bring back.
 	Warned func(string)
+
+	freezer func(docker.Container) (freezer, error) // nil: the container's own
 }
 
 // Request is one checkpoint to make.
@@ -180,7 +176,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		// Its tasks would run at once, with their sockets in repair mode. The
 		// recovery thaws them last.
 		BeforeEnd: func() {
-			if f, err := c.Cgroups.Freezer(c.ID); err == nil {
+			if f, err := c.Freezer(); err == nil {
 				_ = f.Freeze()
 			}
 		},
@@ -221,7 +217,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 	}
 	r.Ready = beforeFreeze(j.network, req)
 	if req.member != nil {
-		r.FreezeCgroup = req.member.cgroup
+		r.FreezeCgroup = req.member.cgroup.Dir()
 	}
 	return m.Dumper.Dump(ctx, r)
 }

@@ -94,7 +94,6 @@ func (m *Creator) begin(req Request) (job, error) {
 			j.options.NetworkLock = lockSkip
 		}
 	}
-	_ = m.Store.NoteUnpaused(req.Container.Name) // a killed run's: it runs again
 	var err error
 	if j.name, err = m.Store.Free(req.Container.Name, req.Name); err != nil {
 		return j, err

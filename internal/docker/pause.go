@@ -7,13 +7,6 @@ import (
 	"strings"
 )
 
-// Pause freezes the container's tasks; Docker shows it as paused.
-func (c *Client) Pause(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	return translate(id, c.api.ContainerPause(ctx, id))
-}
-
 // Kill kills the container and marks it as stopped by the user, so that no
 // restart policy starts it afresh. It returns when the container has ended, or
 // ErrUnreachable when that takes too long.

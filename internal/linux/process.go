@@ -71,6 +71,13 @@ func Traced(pid int) bool {
 	return by != "" && by != "0"
 }
 
+// Executable returns the path of the process's program, as it was in its own
+// mount namespace; empty when there is no such process.
+func Executable(pid int) string {
+	path, _ := os.Readlink(proc(pid, "exe"))
+	return path
+}
+
 // Dying says whether the process was killed, has ended or is gone: it will not
 // run another instruction of its program.
 func Dying(pid int) bool {

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 // Eight at once, of which two cannot be taken.
@@ -157,7 +159,7 @@ func TestConsistentGroupThatCannotBeTaken(t *testing.T) {
 	}
 }
 
-// What a run leaves paused that is killed, the next one lets run on.
+// What a run leaves frozen that is killed, the next one lets run on.
 func TestConsistentGroupWhoseRunIsKilled(t *testing.T) {
 	t.Parallel()
 	b := start(t, baseImage, "/workload", "memory", "128")
@@ -167,12 +169,12 @@ func TestConsistentGroupWhoseRunIsKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b.untilPaused()
+	b.untilFrozen()
 	_ = cmd.Process.Signal(syscall.SIGKILL)
 	_ = cmd.Wait()
 	// Its CRIU notices, and leaves the tasks as they were: frozen.
 	for range 100 * slow {
-		if found, _ := filepath.Glob(filepath.Join(b.store, "*", ".paused")); len(found) > 0 {
+		if found, _ := filepath.Glob(filepath.Join(b.store, "*", ".frozen")); len(found) > 0 {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -185,7 +187,7 @@ func TestConsistentGroupWhoseRunIsKilled(t *testing.T) {
 	}
 	b.await(b.count())
 	other.await(other.count())
-	if found, _ := filepath.Glob(filepath.Join(b.store, "*", ".paused")); len(found) > 0 {
+	if found, _ := filepath.Glob(filepath.Join(b.store, "*", ".frozen")); len(found) > 0 {
 		t.Errorf("left over: %v", found)
 	}
 	if _, err := os.Stat(filepath.Join(b.store, b.name, "after", "container.json")); err != nil {
@@ -193,15 +195,24 @@ func TestConsistentGroupWhoseRunIsKilled(t *testing.T) {
 	}
 }
 
-func (b *box) untilPaused() {
+func (b *box) frozen() bool {
+	f, err := linux.FindFreezer(b.inspect().ID)
+	return err == nil && f.Frozen()
+}
+
+func (b *box) untilFrozen() {
 	b.t.Helper()
-	for range 2000 * slow {
-		if b.state() == "paused" {
+	f, err := linux.FindFreezer(b.inspect().ID)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for range 20000 * slow {
+		if f.Frozen() {
 			return
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(time.Millisecond / 2)
 	}
-	b.t.Fatalf("%s is never paused", b.name)
+	b.t.Fatalf("%s is never frozen", b.name)
 }
 
 // Ctrl-C in the middle: all run on, none is kept.
@@ -216,7 +227,7 @@ func TestConsistentGroupInterrupted(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		b.untilPaused()
+		b.untilFrozen()
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
 		_ = cmd.Wait()
 		if code := cmd.ProcessState.ExitCode(); code != 130 {

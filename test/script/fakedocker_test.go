@@ -41,7 +41,6 @@ type daemon struct {
 	garbage    bool          // answers that are no JSON
 	huge       bool          // answers without end
 	failing    bool          // no container starts
-	noPause    string        // this one cannot be paused
 	noKill     string        // this one cannot be killed
 	gate       string        // a start makes the file and waits until it is gone
 	bypass     bool          // a start does not ask the stand-in
@@ -126,8 +125,6 @@ func (d *daemon) set(pairs []string) error {
 			d.failing = value == "true"
 		case "gate":
 			d.gate = value
-		case "no-pause":
-			d.noPause = value
 		case "no-kill":
 			d.noKill = value
 		default:
@@ -201,6 +198,9 @@ func (d *daemon) start(name string) error {
 	if err := b.cmd.Start(); err != nil {
 		return err
 	}
+	if err := b.enterCgroup(); err != nil {
+		return err
+	}
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
 		return fmt.Errorf("container says %q: %w", line, err)
 	}
@@ -230,7 +230,7 @@ func (d *daemon) kill(name string) error {
 		_ = b.cmd.Process.Kill()
 		<-b.done
 	}
-	return nil
+	return b.leaveCgroup()
 }
 
 func (d *daemon) remove(name string) error {
@@ -285,8 +285,7 @@ func (d *daemon) handler() http.Handler {
 	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.postStart)
 	mux.HandleFunc("POST /{v}/containers/{ref}/kill", d.postKill)
-	mux.HandleFunc("POST /{v}/containers/{ref}/pause", d.turn("", "paused"))
-	mux.HandleFunc("POST /{v}/containers/{ref}/unpause", d.turn("paused", ""))
+	mux.HandleFunc("POST /{v}/containers/{ref}/unpause", d.postUnpause)
 	return mux
 }
 
@@ -301,19 +300,16 @@ func (d *daemon) postKill(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// turn changes what a container's state is said to be.
-func (d *daemon) turn(from, to string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		b := d.find(r.PathValue("ref"))
-		if b == nil || b.state != from || d.noPause == b.name {
-			refuse(w, http.StatusConflict, "not to be paused or unpaused")
-			return
-		}
-		b.state = to
-		w.WriteHeader(http.StatusNoContent)
+func (d *daemon) postUnpause(w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b := d.find(r.PathValue("ref"))
+	if b == nil || b.state != "paused" {
+		refuse(w, http.StatusConflict, "not paused")
+		return
 	}
+	b.state = ""
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // find resolves a name, an ID or a unique prefix of one.
