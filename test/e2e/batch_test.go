@@ -215,24 +215,52 @@ func (b *box) untilFrozen() {
 	b.t.Fatalf("%s is never frozen", b.name)
 }
 
-// Ctrl-C in the middle: all run on, none is kept.
+// Ctrl-C in the middle, or the end of an ssh session: all run on, none is kept.
 func TestConsistentGroupInterrupted(t *testing.T) {
 	t.Parallel()
 	b := start(t, baseImage, "/workload", "memory", "256")
 	b.await(8)
 	other := counter(t)
-	b.untouched(func() {
-		cmd := exec.Command(binary, "--dir", b.store, "checkpoint", b.name, other.name, "--consistent")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		b.untilFrozen()
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
-		_ = cmd.Wait()
-		if code := cmd.ProcessState.ExitCode(); code != 130 {
-			t.Errorf("exit %d, want 130", code)
-		}
-	})
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		b.untouched(func() {
+			cmd := exec.Command(binary, "--dir", b.store, "checkpoint", b.name, other.name, "--consistent")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			b.untilFrozen()
+			_ = syscall.Kill(-cmd.Process.Pid, sig)
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != 130 {
+				t.Errorf("%s: exit %d, want 130", sig, code)
+			}
+		})
+	}
 	other.await(other.count())
+}
+
+// Nobody reads what a group's checkpoint has to say: it is made all the same.
+func TestConsistentGroupWhoseReaderIsGone(t *testing.T) {
+	t.Parallel()
+	b := counter(t)
+	other := counter(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Close()
+	cmd := exec.Command(binary, "--dir", b.store, "checkpoint", b.name, other.name, "--consistent", "--name", "x")
+	cmd.Stdout, cmd.Stderr = write, write
+	err = cmd.Run()
+	write.Close()
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signaled() {
+		t.Errorf("ended by a signal: %v", err)
+	}
+	for _, c := range []*box{b, other} {
+		b.must(0, "verify", c.name, "x")
+		if c.frozen() {
+			t.Errorf("%s is frozen", c.name)
+		}
+		c.await(c.count())
+	}
 }
