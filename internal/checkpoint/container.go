@@ -27,9 +27,7 @@ func ready(c docker.Container, o criu.Options) error {
 	case c.RootFS == "":
 		return refuse("has no merged root filesystem: storage driver "+c.Driver+" is not supported", "use overlay2")
 	case !o.LeaveRunning && c.AutoRemove:
-		return refuse("was started with --rm: Docker would remove it when it stops", "keep it running (--leave-running), or start it without --rm")
-	case !o.LeaveRunning && c.RestartPolicy != "" && c.RestartPolicy != "no":
-		return refuse("has restart policy "+c.RestartPolicy+": Docker would start it afresh when it stops", "docker update --restart=no "+c.Name)
+		return refuse("was started with --rm: Docker removes it, with the files that it wrote, when it stops", "keep it running (--leave-running), or run it without --rm")
 	}
 	return nil
 }

@@ -28,12 +28,7 @@ type dumper interface {
 type engine interface {
 	Versions(context.Context) (docker.Daemon, error)
 	Inspect(context.Context, string) (docker.Container, error)
-	pausing
-}
-
-type pausing interface { // for groups
-	Pause(context.Context, string) error
-	Unpause(context.Context, string) error
+	Kill(context.Context, string) error
 }
 
 type recoverer interface {
@@ -53,6 +48,8 @@ type Creator struct {
 	Facts func(pid int) (preflight.Facts, error)
 	// Warned, if set, hears of what a checkpoint cannot bring back.
 	Warned func(string)
+
+	freezer func(docker.Container) (freezer, error) // nil: the container's own
 }
 
 // Request is one checkpoint to make.
@@ -124,7 +121,9 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 		return t, err
 	}
 	result, err := m.dumpAgain(ctx, &t.job, req, plan)
-	if err != nil {
+	if err != nil && t.ended {
+		m.warn([]string{fmt.Sprintf("container %s: CRIU failed after its images were complete: %v", c.Name, err)})
+	} else if err != nil {
 		t.discard(err)
 		return t, &dumpFailed{err}
 	}
@@ -177,7 +176,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		// Its tasks would run at once, with their sockets in repair mode. The
 		// recovery thaws them last.
 		BeforeEnd: func() {
-			if f, err := c.Cgroups.Freezer(c.ID); err == nil {
+			if f, err := c.Freezer(); err == nil {
 				_ = f.Freeze()
 			}
 		},
@@ -207,14 +206,18 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if err == nil {
 			err = j.draft.Complete(m.record(req, *j, plan))
 		}
-		if err != nil || req.member == nil {
-			return err
+		if err == nil && req.member != nil {
+			err = req.member.commit(ctx)
 		}
-		return req.member.commit(ctx)
+		if err == nil && restarts(c) {
+			err = m.stop(ctx, c)
+			j.ended = err == nil
+		}
+		return err
 	}
 	r.Ready = beforeFreeze(j.network, req)
 	if req.member != nil {
-		r.FreezeCgroup = req.member.cgroup
+		r.FreezeCgroup = req.member.cgroup.Dir()
 	}
 	return m.Dumper.Dump(ctx, r)
 }
@@ -309,15 +312,4 @@ func (m *Creator) askDaemon(ctx context.Context) <-chan docker.Daemon {
 		answer <- d
 	}()
 	return answer
-}
-
-// awaitStop gives Docker the time to see that the container has ended, so
-// that a restore right after is not refused.
-func (m *Creator) awaitStop(ctx context.Context, id string) {
-	for range 500 {
-		if c, err := m.Docker.Inspect(ctx, id); err == nil && c.State != "running" && c.State != "paused" {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }

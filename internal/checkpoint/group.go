@@ -11,7 +11,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
@@ -74,10 +73,10 @@ type group struct {
 type member struct {
 	group     *group
 	req       Request
-	cgroup    string
+	cgroup    freezer
 	taken     taken
-	noted     bool // in the store, as paused
-	asked     bool // Docker was, to pause it
+	noted     bool // in the store, as frozen
+	held      bool // by us
 	connected bool // when it was frozen
 	dumped    bool
 	released  bool // it was decided to thaw it
@@ -99,7 +98,7 @@ func (m *Creator) gather(ctx context.Context, req GroupRequest) (*group, []error
 		g.members = append(g.members, member)
 		g.info.Members = append(g.info.Members, r.Container.Name)
 		if _, errs[i] = m.refuse(ctx, r); errs[i] == nil {
-			member.cgroup, errs[i] = r.Container.FreezerDir()
+			member.cgroup, errs[i] = m.freezerOf(r.Container)
 		}
 		if !r.Options.LeaveRunning {
 			slots = n // see commit
@@ -162,40 +161,6 @@ func (g *group) isWhole() {
 	}
 }
 
-// freezeAll notes all members as paused, and then freezes all at once.
-func (g *group) freezeAll(ctx context.Context) error {
-	err := g.each(func(m *member) error {
-		m.noted = true
-		return g.creator.Store.NotePaused(m.req.Container.Name, m.req.Container.ID)
-	})
-	if err != nil {
-		return err
-	}
-	// Docker does what it was asked also when nobody waits for it any more: an
-	// interrupt that ended the wait would leave the container paused.
-	ctx = context.WithoutCancel(ctx)
-	err = g.each(func(m *member) error {
-		m.asked = true
-		if err := g.creator.Docker.Pause(ctx, m.req.Container.ID); err != nil {
-			return fmt.Errorf("container %s: %w", m.req.Container.Name, err)
-		}
-		m.frozen = time.Now()
-		m.connected = linux.Connected(m.req.Container.PID)
-		return nil
-	})
-	first, last := g.members[0].frozen, g.members[0].frozen
-	for _, m := range g.members {
-		if m.frozen.Before(first) {
-			first = m.frozen
-		}
-		if m.frozen.After(last) {
-			last = m.frozen
-		}
-	}
-	g.info.SpreadUS = last.Sub(first).Microseconds()
-	return err
-}
-
 func (g *group) each(do func(*member) error) error {
 	var all errgroup.Group
 	for _, m := range g.members {
@@ -240,21 +205,6 @@ func (g *group) thawAll(errs []error) {
 		}()
 	}
 	all.Wait()
-}
-
-// thaw lets the member run on, unless it has ended.
-func (m *member) thaw() error {
-	if !m.noted || !m.thawed.IsZero() {
-		return nil
-	}
-	c := m.req.Container
-	if m.asked && (m.req.Options.LeaveRunning || !m.dumped) {
-		if err := m.group.creator.Docker.Unpause(context.Background(), c.ID); err != nil {
-			return err
-		}
-	}
-	m.thawed = time.Now()
-	return m.group.creator.Store.NoteUnpaused(c.Name)
 }
 
 // publish lets all checkpoints appear, or none of the containers that run on.

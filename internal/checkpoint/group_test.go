@@ -12,20 +12,20 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
-	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
-// yard is a daemon with containers that can be paused, and a CRIU for them. It
+// yard is a daemon with containers that can be frozen, and a CRIU for them. It
 // keeps a diary.
 type yard struct {
 	mu     sync.Mutex
 	diary  []string
-	paused map[string]bool
+	frozen map[string]bool
 	ended  map[string]bool
 	fail   map[string]error // what the dump of a container does; nil in it: it panics
 
-	interrupt func() // at every pause
+	interrupt func() // at every freeze
 }
 
 func (y *yard) note(what, id string) {
@@ -33,32 +33,49 @@ func (y *yard) note(what, id string) {
 	defer y.mu.Unlock()
 	y.diary = append(y.diary, what+" "+id)
 	switch what {
-	case "pause":
-		y.paused[id] = true
-	case "unpause":
-		delete(y.paused, id)
+	case "freeze":
+		y.frozen[id] = true
+	case "thaw":
+		delete(y.frozen, id)
 	case "end":
 		y.ended[id] = true
 	}
 }
 
-func (y *yard) Pause(ctx context.Context, id string) error {
-	if id == "stubborn" {
-		return errors.New("cannot be paused")
+// pen is the freezer of a container in the yard.
+type pen struct {
+	*yard
+	id string
+}
+
+func (p pen) Dir() string { return "/cgroup/" + p.id }
+
+func (p pen) Frozen() bool { return p.id == "paused" }
+
+func (p pen) Tasks() ([]int, error) {
+	if p.id == "restarted" {
+		return nil, nil
 	}
-	if y.interrupt != nil {
-		y.interrupt()
+	return []int{os.Getpid()}, nil
+}
+
+func (p pen) Hold(ctx context.Context) error {
+	if p.id == "stubborn" {
+		return errors.New("does not freeze")
 	}
-	y.note("pause", id)
-	if id == "late" {
-		return errors.New("no answer in time")
+	if p.interrupt != nil {
+		p.interrupt()
+	}
+	p.note("freeze", p.id)
+	if p.id == "gone" {
+		return os.ErrNotExist
 	}
 	return ctx.Err()
 }
 
-func (y *yard) Unpause(ctx context.Context, id string) error {
-	y.note("unpause", id)
-	return ctx.Err()
+func (p pen) Thaw() error {
+	p.note("thaw", p.id)
+	return nil
 }
 
 func (y *yard) Inspect(_ context.Context, id string) (docker.Container, error) {
@@ -68,12 +85,11 @@ func (y *yard) Inspect(_ context.Context, id string) (docker.Container, error) {
 	switch {
 	case y.ended[id]:
 		c.State = "exited"
-	case y.paused[id]:
-		c.State = "paused"
 	}
 	return c, nil
 }
 
+func (*yard) Kill(context.Context, string) error              { return errors.New("not asked for") }
 func (*yard) Versions(context.Context) (docker.Daemon, error) { return docker.Daemon{}, nil }
 func (*yard) Version() (criu.Version, error)                  { return 40200, nil }
 func (*yard) DirtyTracking(context.Context) error             { return nil }
@@ -92,7 +108,7 @@ func (y *yard) Dump(ctx context.Context, r criu.Request) (criu.Result, error) {
 	} else if fails {
 		return criu.Result{}, err
 	}
-	if r.FreezeCgroup == "" {
+	if r.FreezeCgroup != "/cgroup/"+r.Root {
 		return criu.Result{}, errors.New("no freezer cgroup")
 	}
 	err := r.PostDump(time.Now())
@@ -107,32 +123,34 @@ func (y *yard) Dump(ctx context.Context, r criu.Request) (criu.Result, error) {
 func inYard(id string) docker.Container {
 	c := running()
 	c.ID, c.Name, c.RootFS = id, id, id
-	c.Cgroups = linux.Cgroups{Mode: "v2", List: []linux.Cgroup{{Path: "/"}}}
-	if _, err := os.Stat("/sys/fs/cgroup/freezer"); err == nil {
-		c.Cgroups = linux.Cgroups{Mode: "v1", List: []linux.Cgroup{{Controllers: "freezer", Path: "/"}}}
+	c.Init = runtime.FindTask(c.PID)
+	if id == "reused" {
+		c.Init.StartTime++
 	}
 	return c
 }
 
 func (y *yard) group(ctx context.Context, t *testing.T, leave bool, limit int, ids ...string) (*Creator, []metadata.Record, []error) {
 	t.Helper()
-	y.paused, y.ended = map[string]bool{}, map[string]bool{}
-	m := &Creator{Dumper: y, Docker: y, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}}
+	y.frozen, y.ended = map[string]bool{}, map[string]bool{}
+	m := &Creator{Dumper: y, Docker: y, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}, freezer: y.pen}
 	req := GroupRequest{Batch: "b", Limit: limit}
 	for _, id := range ids {
 		req.Members = append(req.Members, Request{Container: inYard(id), Name: "x", Options: criu.Options{LeaveRunning: leave}})
 	}
 	records, errs := m.CreateGroup(ctx, req)
 	for _, id := range ids {
-		if m.Store.PausedBy(id) != "" {
-			t.Errorf("%s is still noted as paused", id)
+		if m.Store.FrozenBy(id).ID != "" {
+			t.Errorf("%s is still noted as frozen", id)
 		}
 	}
-	if leave && len(y.paused) > 0 {
-		t.Errorf("still paused: %v", y.paused)
+	if leave && len(y.frozen) > 0 {
+		t.Errorf("still frozen: %v", y.frozen)
 	}
 	return m, records, errs
 }
+
+func (y *yard) pen(c docker.Container) (freezer, error) { return pen{y, c.ID}, nil }
 
 func (y *yard) at(what string) int { return slices.Index(y.diary, what) }
 
@@ -168,14 +186,14 @@ func TestGroupIsKilledTogether(t *testing.T) {
 	}
 	for _, id := range []string{"a", "b", "c"} {
 		for _, other := range []string{"a", "b", "c"} {
-			if y.at("dumped "+id) < y.at("dump "+other) || y.at("unpause "+id) >= 0 {
+			if y.at("dumped "+id) < y.at("dump "+other) || y.at("thaw "+id) >= 0 {
 				t.Errorf("%s ended before %s was dumped: %v", id, other, y.diary)
 			}
 		}
 	}
 	y = &yard{fail: map[string]error{"b": errors.New("boom")}}
-	if m, _, errs := y.group(context.Background(), t, false, 1, "a", "b"); len(y.paused) > 0 || errs[0] == nil {
-		t.Errorf("paused %v, %v", y.paused, errs)
+	if m, _, errs := y.group(context.Background(), t, false, 1, "a", "b"); len(y.frozen) > 0 || errs[0] == nil {
+		t.Errorf("frozen %v, %v", y.frozen, errs)
 	} else if list, _ := m.Store.List(""); len(list) != 0 {
 		t.Errorf("listed %v", list)
 	}
@@ -191,8 +209,11 @@ func TestGroupIsKeptWholeOrNotAtAll(t *testing.T) {
 	}{
 		"dump fails":  {&yard{fail: map[string]error{"b": boom}}, []string{"a", "b", "c"}, "since b of its group was not: criu dump failed"},
 		"panic":       {&yard{fail: map[string]error{"c": nil}}, []string{"a", "b", "c"}, "since c of its group was not: panic: boom"},
-		"no pause":    {&yard{}, []string{"a", "stubborn", "c"}, "cannot be paused"},
-		"late pause":  {&yard{}, []string{"a", "late", "c"}, "no answer in time"},
+		"no freeze":   {&yard{}, []string{"a", "stubborn", "c"}, "container stubborn: does not freeze"},
+		"gone":        {&yard{}, []string{"a", "gone", "c"}, "container gone has ended meanwhile"},
+		"restarted":   {&yard{}, []string{"a", "restarted", "c"}, "was started again meanwhile"},
+		"pid reused":  {&yard{}, []string{"a", "reused", "c"}, "was started again meanwhile"},
+		"paused":      {&yard{}, []string{"a", "paused", "c"}, "was paused meanwhile"},
 		"bad to name": {&yard{}, []string{"a", "../b", "c"}, "bad name"},
 	} {
 		m, records, errs := test.y.group(context.Background(), t, true, 2, test.ids...)
@@ -214,25 +235,25 @@ func TestGroupInterrupted(t *testing.T) {
 		t.Error(errs)
 	}
 
-	// In the middle of the pauses: all are thawed again, see group.
+	// In the middle of the freezes: all are thawed again, see group.
 	ctx, y.fail = context.Background(), nil
 	ctx, y.interrupt = context.WithCancel(ctx)
-	if _, _, errs = y.group(ctx, t, true, 2, "a", "b"); !errors.Is(errs[0], context.Canceled) || y.at("pause b") < 0 {
+	if _, _, errs = y.group(ctx, t, true, 2, "a", "b"); !errors.Is(errs[0], context.Canceled) || y.at("freeze b") < 0 {
 		t.Error(errs, y.diary)
 	}
 }
 
 // Peers of connections are thawed together, others as soon as they are dumped.
 func TestWhoIsThawedWhen(t *testing.T) {
-	y := &yard{paused: map[string]bool{}}
+	y := &yard{frozen: map[string]bool{}}
 	m := &Creator{Docker: y, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}}
 	g := &group{creator: m}
 	for _, id := range []string{"web", "db", "alone"} {
-		g.members = append(g.members, &member{group: g, req: Request{Container: inYard(id)}, noted: true, asked: true, connected: id != "alone"})
+		g.members = append(g.members, &member{group: g, req: Request{Container: inYard(id)}, cgroup: pen{y, id}, noted: true, held: true, connected: id != "alone"})
 		g.members[len(g.members)-1].frozen = g.members[0].frozen.Add(1)
 		g.members[len(g.members)-1].req.Options.LeaveRunning = true
 	}
-	for i, want := range []string{"", "unpause alone", "unpause alone,unpause web,unpause db"} {
+	for i, want := range []string{"", "thaw alone", "thaw alone,thaw web,thaw db"} {
 		g.release(g.members[[]int{0, 2, 1}[i]])
 		if got := strings.Join(y.diary, ","); got != want {
 			t.Errorf("step %d: %q, want %q", i, got, want)

@@ -27,6 +27,7 @@ type job struct {
 	parentDir           string       // relative to images
 	options             criu.Options
 	lockChosen          bool // by LockAuto
+	ended               bool // Docker has killed the container: CRIU cannot resume it
 	policy              criu.Policy
 	began, frozen       time.Time
 	asked               <-chan docker.Daemon
@@ -94,7 +95,6 @@ func (m *Creator) begin(req Request) (job, error) {
 			j.options.NetworkLock = lockSkip
 		}
 	}
-	_ = m.Store.NoteUnpaused(req.Container.Name) // a killed run's: it runs again
 	var err error
 	if j.name, err = m.Store.Free(req.Container.Name, req.Name); err != nil {
 		return j, err

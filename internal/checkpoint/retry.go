@@ -27,7 +27,7 @@ func (m *Creator) dumpAgain(ctx context.Context, j *job, req Request, plan mount
 		switch {
 		case errors.Is(err, errConnected):
 			j.options.NetworkLock, j.lockChosen = lockIptables, false
-		case left > 0 && mendable(req, err):
+		case left > 0 && !j.ended && mendable(req, err):
 			left--
 			select {
 			case <-time.After(pause):

@@ -25,6 +25,7 @@ import (
 type Container struct {
 	ID, Name, State    string
 	PID                int
+	Init               runtime.Task // that has the pid
 	StartedAt          time.Time
 	Image, ImageDigest string
 	Driver             string
@@ -89,6 +90,7 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 	if out.PID == 0 {
 		return out, nil
 	}
+	out.Init = runtime.FindTask(out.PID)
 	var spec runtime.Config
 	out.BundlePath, spec = runtime.FindBundle(out.ID, out.PID)
 	if out.RootFS == "" {
@@ -165,14 +167,13 @@ func (c *Container) readProc() error {
 	return err
 }
 
-// FreezerDir returns the directory on the host of the cgroup that Docker freezes
-// to pause the container.
-func (c Container) FreezerDir() (string, error) {
-	dir, err := c.Cgroups.FreezerDir(c.ID)
+// Freezer returns the cgroup that freezes the container, and nothing else.
+func (c Container) Freezer() (linux.Freezer, error) {
+	f, err := c.Cgroups.Freezer(c.ID)
 	if err != nil {
-		return "", fmt.Errorf("container %s: %w", c.Name, err)
+		return f, fmt.Errorf("container %s: %w", c.Name, err)
 	}
-	return dir, nil
+	return f, nil
 }
 
 // Namespace returns the namespace of a type (net, pid, ...).

@@ -7,13 +7,6 @@ import (
 	"strings"
 )
 
-// Pause freezes the container's tasks; Docker shows it as paused.
-func (c *Client) Pause(ctx context.Context, id string) error {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
-	return translate(id, c.api.ContainerPause(ctx, id))
-}
-
 // Unpause lets them run on. It is content with a container that somebody else
 // let run on, or that has ended or gone.
 func (c *Client) Unpause(ctx context.Context, id string) error {

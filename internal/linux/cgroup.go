@@ -2,7 +2,6 @@ package linux
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,62 +100,4 @@ func upTo(path, name string) string {
 		}
 	}
 	return path
-}
-
-// Freezer is a cgroup that freezes and thaws the tasks in it.
-type Freezer struct {
-	dir string
-	v2  bool
-}
-
-// Freezer returns the freezer of FreezerDir. It is an error, too, if that does
-// not go by the name: then it is also others'.
-func (c Cgroups) Freezer(name string) (Freezer, error) {
-	dir, err := c.FreezerDir(name)
-	if err == nil && (name == "" || !strings.Contains(dir, name)) {
-		err = fmt.Errorf("cgroup %s is not of %s alone", dir, name)
-	}
-	return Freezer{dir: dir, v2: c.Mode == "v2"}, err
-}
-
-// File is the one that holds the state of the freezer.
-func (f Freezer) File() string {
-	if f.v2 {
-		return filepath.Join(f.dir, "cgroup.freeze")
-	}
-	return filepath.Join(f.dir, "freezer.state")
-}
-
-// Freeze asks the kernel to freeze the tasks, and does not wait for it.
-func (f Freezer) Freeze() error {
-	if f.v2 {
-		return f.write("1")
-	}
-	return f.write("FROZEN")
-}
-
-func (f Freezer) thawed() string {
-	if f.v2 {
-		return "0"
-	}
-	return "THAWED"
-}
-
-// Thaw lets the tasks run on.
-func (f Freezer) Thaw() error { return f.write(f.thawed()) }
-
-// Frozen says whether the tasks are frozen, or on their way to it.
-func (f Freezer) Frozen() bool {
-	data, err := os.ReadFile(f.File())
-	return err == nil && strings.TrimSpace(string(data)) != f.thawed()
-}
-
-// write creates nothing: cgroups are often mounted on a tmpfs.
-func (f Freezer) write(state string) error {
-	file, err := os.OpenFile(f.File(), os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = file.WriteString(state)
-	return errors.Join(err, file.Close())
 }

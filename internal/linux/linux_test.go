@@ -133,3 +133,21 @@ func TestIsLock(t *testing.T) {
 		}
 	}
 }
+
+func TestDying(t *testing.T) {
+	const rest = " 1 7 7 0 -1 "
+	for stat, want := range map[string]bool{
+		"7 (sh) S" + rest + "4194560 1 2": false, "7 (a) Z) S" + rest + "4194560 1": false,
+		"7 (sh) Z" + rest + "4194560 1": true, "7 (sh) S" + rest + "4194564 1": true, "odd": false,
+	} {
+		if got := dying(stat); got != want {
+			t.Errorf("%q: %v", stat, got)
+		}
+	}
+	if !killed("0000000000000100") || killed("0000000000000200") || killed("") {
+		t.Error("SIGKILL is not told from others")
+	}
+	if Dying(os.Getpid()) || !Dying(1<<30) {
+		t.Error("the living is not told from the gone")
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 func proc(pid int, file string) string {
@@ -67,6 +69,40 @@ func Option(pid int, name string) string {
 func Traced(pid int) bool {
 	by := status(pid, "TracerPid")
 	return by != "" && by != "0"
+}
+
+// Executable returns the path of the process's program, as it was in its own
+// mount namespace; empty when there is no such process.
+func Executable(pid int) string {
+	path, _ := os.Readlink(proc(pid, "exe"))
+	return path
+}
+
+// Dying says whether the process was killed, has ended or is gone: it will not
+// run another instruction of its program.
+func Dying(pid int) bool {
+	stat, err := os.ReadFile(proc(pid, "stat"))
+	if err != nil {
+		return true
+	}
+	return dying(string(stat)) || killed(status(pid, "SigPnd")) || killed(status(pid, "ShdPnd"))
+}
+
+// dying reads state and flags in /proc/PID/stat, proc_pid_stat(5).
+func dying(stat string) bool {
+	const exiting = 0x4 // PF_EXITING, include/linux/sched.h
+	f := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
+	if len(f) < 7 {
+		return false
+	}
+	flags, _ := strconv.ParseUint(f[6], 10, 64)
+	return f[0] == "Z" || f[0] == "X" || flags&exiting != 0
+}
+
+// killed reads a set of pending signals in /proc/PID/status.
+func killed(set string) bool {
+	bits, _ := strconv.ParseUint(set, 16, 64)
+	return bits>>(unix.SIGKILL-1)&1 == 1
 }
 
 // Memory returns how many bytes the processes in the pid namespace of one would

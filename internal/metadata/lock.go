@@ -14,9 +14,6 @@ import (
 const (
 	lockFile  = ".lock"
 	trackFile = ".track"
-	// pausedFile is there while a run has the container paused: a run that is
-	// killed leaves it, and whoever finds it lets the container run on.
-	pausedFile = ".paused"
 )
 
 // Lock takes the container's lock, or returns ErrLocked. The lock ends with

@@ -59,29 +59,6 @@ func (s Store) Tracked(container string) string {
 	return string(data)
 }
 
-// NotePaused writes, through to the disk, that the container with this ID is
-// about to be paused. The caller holds the container's lock.
-func (s Store) NotePaused(container, id string) error {
-	dir := filepath.Join(s.Dir, container)
-	path := filepath.Join(dir, pausedFile)
-	if err := os.WriteFile(path, []byte(id), 0o600); err != nil {
-		return err
-	}
-	return errors.Join(syncPath(path), syncPath(dir))
-}
-
-// PausedBy is the ID of the container that a run has or had paused; empty for
-// none.
-func (s Store) PausedBy(container string) string {
-	data, _ := os.ReadFile(filepath.Join(s.Dir, container, pausedFile))
-	return string(data)
-}
-
-// NoteUnpaused takes the note back.
-func (s Store) NoteUnpaused(container string) error {
-	return os.Remove(filepath.Join(s.Dir, container, pausedFile))
-}
-
 // Free returns name when no checkpoint has it, else ErrExists; for an empty
 // name the first free of checkpoint1, checkpoint2, ...
 func (s Store) Free(container, name string) (string, error) {

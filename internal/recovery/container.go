@@ -10,19 +10,56 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
-// paused finds the note of a run that had the container paused.
+// paused finds the note of a run of an older version, which had Docker pause the
+// container. Docker then hangs if that also froze a docker exec that had only
+// begun, and is asked when there is none.
 func (r *Recoverer) paused(_ context.Context, c container) ([]Finding, error) {
 	id := r.store.PausedBy(c.name)
 	if id == "" {
 		return nil, nil
 	}
 	return []Finding{{What: "paused for a checkpoint", Action: Undo, do: func(ctx context.Context) error {
+		if f, err := linux.FindFreezer(id); err == nil && f.Frozen() {
+			limited, cancel := context.WithTimeout(ctx, enterLimit)
+			defer cancel()
+			if _, err := runtime.Freeze(limited, f); err != nil {
+				return err
+			}
+		}
 		if err := r.docker.Unpause(ctx, id); err != nil {
 			return err
 		}
 		return r.store.NoteUnpaused(c.name)
+	}}}, nil
+}
+
+// enterLimit is for a docker exec to begin.
+const enterLimit = 20 * time.Second
+
+// frozen finds the note of a run that had the container frozen. It comes after
+// inContainer: what CRIU left is undone before the tasks run.
+func (r *Recoverer) frozen(_ context.Context, c container) ([]Finding, error) {
+	note := r.store.FrozenBy(c.name)
+	if note.ID == "" {
+		return nil, nil
+	}
+	f := linux.FreezerAt(note.Cgroup)
+	return []Finding{{What: "frozen for a checkpoint", Path: f.File(), Action: Undo, do: func(ctx context.Context) error {
+		now, err := r.docker.Inspect(ctx, note.ID)
+		switch {
+		case errors.Is(err, docker.ErrNoSuchContainer):
+		case err != nil:
+			return err
+		// One that was paused since is the user's.
+		case now.State != "paused" && strings.Contains(note.Cgroup, note.ID) && f.Frozen():
+			if err := f.Thaw(); err != nil {
+				return err
+			}
+		}
+		return r.store.NoteThawed(c.name)
 	}}}, nil
 }
 
@@ -52,8 +89,9 @@ func (r *Recoverer) inContainer(ctx context.Context, c container) ([]Finding, er
 	if socks := linux.InRepair(linux.Sharing(now.PID, "pid")); len(socks) > 0 {
 		list = append(list, Finding{What: "TCP sockets in repair mode", Action: Undo, do: func(context.Context) error { return linux.EndRepair(socks) }})
 	}
-	// Without a cgroup of its own there is none to touch.
-	if f, err := now.Cgroups.Freezer(now.ID); err == nil && f.Frozen() {
+	// Without a cgroup of its own there is none to touch. One that was frozen for
+	// a group has a note, see frozen.
+	if f, err := now.Cgroups.Freezer(now.ID); err == nil && f.Frozen() && r.store.FrozenBy(c.name).ID == "" {
 		list = append(list, Finding{What: "frozen cgroup", Path: f.File(), Action: Undo, do: func(ctx context.Context) error {
 			// docker pause freezes too.
 			if again, err := r.docker.Inspect(ctx, ref); err != nil || again.State != "running" {

@@ -18,7 +18,13 @@ type daemon struct {
 	paused bool
 }
 
-func (d *daemon) Inspect(context.Context, string) (docker.Container, error) { return web, nil }
+func (d *daemon) Inspect(context.Context, string) (docker.Container, error) {
+	c := web
+	if c.State = "running"; d.paused {
+		c.State = "paused"
+	}
+	return c, nil
+}
 
 func (d *daemon) Unpause(context.Context, string) error {
 	d.paused = false
@@ -72,7 +78,7 @@ func TestContainerLeftPaused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := r.store.NotePaused("web", web.ID); err != nil {
+	if err := os.WriteFile(filepath.Join(r.store.Dir, "web", ".paused"), []byte(web.ID), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if recoverWeb(); !d.paused {
@@ -88,6 +94,46 @@ func TestContainerLeftPaused(t *testing.T) {
 	d.paused = true // by the user
 	if recoverWeb(); !d.paused {
 		t.Error("unpaused without a note")
+	}
+}
+
+func TestContainerLeftFrozen(t *testing.T) {
+	for name, test := range map[string]struct {
+		paused bool // by the user, since
+		id     string
+		want   string
+	}{
+		"left":        {false, web.ID, "0"},
+		"paused":      {true, web.ID, "1"},
+		"of another":  {false, strings.Repeat("d", 64), "1"},
+		"is gone now": {false, web.ID, "-"},
+	} {
+		r, said := newRecoverer(t, &daemon{paused: test.paused}, nothing)
+		cgroup := filepath.Join(t.TempDir(), web.ID)
+		file := filepath.Join(cgroup, "cgroup.freeze")
+		if test.want != "-" {
+			if err := errors.Join(os.Mkdir(cgroup, 0o700), os.WriteFile(file, []byte("1"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		unlock, err := r.store.Lock("web")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.store.NoteFrozen("web", metadata.Frozen{ID: test.id, Cgroup: cgroup}); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.BeforeDump(context.Background(), web); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		unlock()
+		got := "-"
+		if data, err := os.ReadFile(file); err == nil {
+			got = string(data)
+		}
+		if got != test.want || !slices.Equal(*said, []string{"undo frozen for a checkpoint of web"}) || !gone(filepath.Join(r.store.Dir, "web")) {
+			t.Errorf("%s: %s, said %v", name, got, *said)
+		}
 	}
 }
 

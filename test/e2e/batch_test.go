@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 // Eight at once, of which two cannot be taken.
@@ -158,7 +160,7 @@ func TestConsistentGroupThatCannotBeTaken(t *testing.T) {
 	}
 }
 
-// What a run leaves paused that is killed, the next one lets run on.
+// What a run leaves frozen that is killed, the next one lets run on.
 func TestConsistentGroupWhoseRunIsKilled(t *testing.T) {
 	t.Parallel()
 	b := start(t, baseImage, "/workload", "memory", "128")
@@ -168,12 +170,12 @@ func TestConsistentGroupWhoseRunIsKilled(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b.untilPaused()
+	b.untilFrozen()
 	_ = cmd.Process.Signal(syscall.SIGKILL)
 	_ = cmd.Wait()
 	// Its CRIU notices, and leaves the tasks as they were: frozen.
 	for range 100 * slow {
-		if found, _ := filepath.Glob(filepath.Join(b.store, "*", ".paused")); len(found) > 0 {
+		if found, _ := filepath.Glob(filepath.Join(b.store, "*", ".frozen")); len(found) > 0 {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
@@ -186,7 +188,7 @@ func TestConsistentGroupWhoseRunIsKilled(t *testing.T) {
 	}
 	b.await(b.count())
 	other.await(other.count())
-	if found, _ := filepath.Glob(filepath.Join(b.store, "*", ".paused")); len(found) > 0 {
+	if found, _ := filepath.Glob(filepath.Join(b.store, "*", ".frozen")); len(found) > 0 {
 		t.Errorf("left over: %v", found)
 	}
 	if _, err := os.Stat(filepath.Join(b.store, b.name, "after", "container.json")); err != nil {
@@ -194,35 +196,72 @@ func TestConsistentGroupWhoseRunIsKilled(t *testing.T) {
 	}
 }
 
-func (b *box) untilPaused() {
-	b.t.Helper()
-	for range 2000 * slow {
-		if b.state() == "paused" {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	b.t.Fatalf("%s is never paused", b.name)
+func (b *box) frozen() bool {
+	f, err := linux.FindFreezer(b.inspect().ID)
+	return err == nil && f.Frozen()
 }
 
-// Ctrl-C in the middle: all run on, none is kept.
+func (b *box) untilFrozen() {
+	b.t.Helper()
+	f, err := linux.FindFreezer(b.inspect().ID)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for range 20000 * slow {
+		if f.Frozen() {
+			return
+		}
+		time.Sleep(time.Millisecond / 2)
+	}
+	b.t.Fatalf("%s is never frozen", b.name)
+}
+
+// Ctrl-C in the middle, or the end of an ssh session: all run on, none is kept.
 func TestConsistentGroupInterrupted(t *testing.T) {
 	t.Parallel()
 	b := start(t, baseImage, "/workload", "memory", "256")
 	b.await(8)
 	other := counter(t)
-	b.untouched(func() {
-		cmd := exec.Command(binary, "--dir", b.store, "checkpoint", b.name, other.name, "--consistent")
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		b.untilPaused()
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT)
-		_ = cmd.Wait()
-		if code := cmd.ProcessState.ExitCode(); code != 130 {
-			t.Errorf("exit %d, want 130", code)
-		}
-	})
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGHUP} {
+		b.untouched(func() {
+			cmd := exec.Command(binary, "--dir", b.store, "checkpoint", b.name, other.name, "--consistent")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			b.untilFrozen()
+			_ = syscall.Kill(-cmd.Process.Pid, sig)
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); code != 130 {
+				t.Errorf("%s: exit %d, want 130", sig, code)
+			}
+		})
+	}
 	other.await(other.count())
+}
+
+// Nobody reads what a group's checkpoint has to say: it is made all the same.
+func TestConsistentGroupWhoseReaderIsGone(t *testing.T) {
+	t.Parallel()
+	b := counter(t)
+	other := counter(t)
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read.Close()
+	cmd := exec.Command(binary, "--dir", b.store, "checkpoint", b.name, other.name, "--consistent", "--name", "x")
+	cmd.Stdout, cmd.Stderr = write, write
+	err = cmd.Run()
+	write.Close()
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || status.Signaled() {
+		t.Errorf("ended by a signal: %v", err)
+	}
+	for _, c := range []*box{b, other} {
+		b.must(0, "verify", c.name, "x")
+		if c.frozen() {
+			t.Errorf("%s is frozen", c.name)
+		}
+		c.await(c.count())
+	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/stats"
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 // fakeCRIU is a criu that copies no memory. FAKE_CRIU says how it behaves:
@@ -212,7 +214,13 @@ func (w *worker) dump(req *rpc.CriuReq) error {
 		}
 	}
 	if !opts.GetLeaveRunning() {
-		if err := syscall.Kill(int(opts.GetPid()), syscall.SIGKILL); err != nil {
+		// On v1 a frozen task does not die. Like CRIU, thaw it.
+		if dir := opts.GetFreezeCgroup(); dir != "" {
+			if err := linux.FreezerAt(dir).Thaw(); err != nil {
+				return err
+			}
+		}
+		if err := syscall.Kill(int(opts.GetPid()), syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err
 		}
 	}

@@ -41,7 +41,7 @@ type daemon struct {
 	garbage    bool          // answers that are no JSON
 	huge       bool          // answers without end
 	failing    string        // this container does not start, or "true": none
-	noPause    string        // this one cannot be paused
+	noKill     string        // this one cannot be killed
 	gate       string        // a start makes the file and waits until it is gone
 	bypass     bool          // a start does not ask the stand-in
 	broken     bool          // CRIU cannot restore
@@ -127,8 +127,8 @@ func (d *daemon) set(pairs []string) error {
 			d.failing = value
 		case "gate":
 			d.gate = value
-		case "no-pause":
-			d.noPause = value
+		case "no-kill":
+			d.noKill = value
 		default:
 			err = fmt.Errorf("daemon has no %s", key)
 		}
@@ -211,6 +211,9 @@ func (d *daemon) start(name string) error {
 	if err := b.cmd.Start(); err != nil {
 		return err
 	}
+	if err := b.enterCgroup(); err != nil {
+		return err
+	}
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
 		return fmt.Errorf("container says %q: %w", line, err)
 	}
@@ -240,7 +243,7 @@ func (d *daemon) kill(name string) error {
 		_ = b.cmd.Process.Kill()
 		<-b.done
 	}
-	return nil
+	return b.leaveCgroup()
 }
 
 func (d *daemon) remove(name string) error {
@@ -294,31 +297,32 @@ func (d *daemon) handler() http.Handler {
 		d.answer(w, v)
 	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.postStart)
-	mux.HandleFunc("POST /{v}/containers/{ref}/kill", func(w http.ResponseWriter, r *http.Request) {
-		if b := d.find(r.PathValue("ref")); b == nil || d.kill(b.name) != nil {
-			refuse(w, http.StatusConflict, "not to be killed")
-			return
-		}
-		w.WriteHeader(http.StatusNoContent)
-	})
-	mux.HandleFunc("POST /{v}/containers/{ref}/pause", d.turn("", "paused"))
-	mux.HandleFunc("POST /{v}/containers/{ref}/unpause", d.turn("paused", ""))
+	mux.HandleFunc("POST /{v}/containers/{ref}/kill", d.postKill)
+	mux.HandleFunc("POST /{v}/containers/{ref}/unpause", d.postUnpause)
 	return mux
 }
 
-// turn changes what a container's state is said to be.
-func (d *daemon) turn(from, to string) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		b := d.find(r.PathValue("ref"))
-		if b == nil || b.state != from || d.noPause == b.name {
-			refuse(w, http.StatusConflict, "not to be paused or unpaused")
-			return
-		}
-		b.state = to
-		w.WriteHeader(http.StatusNoContent)
+// postKill kills unless the container is stubborn.
+func (d *daemon) postKill(w http.ResponseWriter, r *http.Request) {
+	b := d.find(r.PathValue("ref"))
+	if b == nil || d.noKill == b.name {
+		refuse(w, http.StatusInternalServerError, "cannot kill container")
+		return
 	}
+	_ = d.kill(b.name)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (d *daemon) postUnpause(w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b := d.find(r.PathValue("ref"))
+	if b == nil || b.state != "paused" {
+		refuse(w, http.StatusConflict, "not paused")
+		return
+	}
+	b.state = ""
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // find resolves a name, an ID or a unique prefix of one.

@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 func TestMain(m *testing.M) {
@@ -76,6 +77,12 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup:               setup,
+		Condition: func(cond string) (bool, error) {
+			if cond != "freezer" {
+				return false, fmt.Errorf("no condition %s", cond)
+			}
+			return freezes(), nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"docker":   dockerCmd,
 			"exitcode": exitCode,
@@ -101,9 +108,11 @@ func setup(env *testscript.Env) error {
 
 // dockerCmd changes what the fake daemon holds:
 //
-//	docker run NAME [KEY=VALUE...]    a container with a process, and its ID in $NAME_id
+//	docker run NAME [KEY=VALUE...]    a container with a process, and its ID in $NAME_id,
+//	                                  its freezer cgroup in $NAME_cgroup
 //	docker create NAME [KEY=VALUE...] one that does not run, likewise
-//	docker pause NAME
+//	docker freeze NAME                its cgroup, which Docker does not know
+//	docker pause NAME                 its state is said to be so
 //	docker kill NAME
 //	docker rm NAME
 //	docker daemon KEY=VALUE...
@@ -120,6 +129,11 @@ func dockerCmd(ts *testscript.TestScript, neg bool, args []string) {
 		if args[0] == "run" {
 			err = d.start(args[1])
 		}
+		if dir, noFreezer := d.containers[args[1]].cgroup(); noFreezer == nil {
+			ts.Setenv(args[1]+"_cgroup", dir)
+		}
+	case "freeze":
+		err = linux.FreezerAt(ts.Getenv(args[1] + "_cgroup")).Freeze()
 	case "pause":
 		d.containers[args[1]].state = "paused"
 	case "kill":

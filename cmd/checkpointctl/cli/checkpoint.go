@@ -177,8 +177,8 @@ func (d *deps) maker(ctx context.Context, o checkpointOptions) (*maker, error) {
 	return m, nil
 }
 
-// container asks Docker for the container that the user named. One that a
-// killed run left paused runs on first.
+// container asks Docker for the container that the user named. One that a killed
+// run of an older version left paused runs on first.
 func (m *maker) container(ctx context.Context, ref string) (docker.Container, error) {
 	c, err := m.client.Inspect(ctx, ref)
 	if err != nil || c.State != "paused" || m.store().PausedBy(c.Name) != c.ID {

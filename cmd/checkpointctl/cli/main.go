@@ -15,9 +15,22 @@ var Version = "devel"
 
 // Main runs the command of os.Args and returns its exit status.
 func Main() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), ends()...)
 	defer stop()
 	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+}
+
+// ends returns the signals that are to end a command, which then undoes what it
+// has begun: SIGHUP too, as when an ssh session drops, but not under nohup. It
+// sees to it that none ends the program at once: a broken pipe is an error of
+// writing to it, and programs that are started from here have SIGPIPE as usual.
+func ends() []os.Signal {
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	list := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		list = append(list, syscall.SIGHUP)
+	}
+	return list
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
