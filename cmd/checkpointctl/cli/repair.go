@@ -19,10 +19,9 @@ func newRepairCmd(d *deps) *cobra.Command {
 		Short: "Undo what runs that were killed left behind",
 		Long: `Find what a killed checkpointctl, CRIU or Docker left, in the store, in Docker's
 directories, on the host and in running containers, and undo it: incomplete
-checkpoints, images staged for a restore, options in /etc/criu/runc.conf, runc's
-directory of a start that was killed, a network lock, TCP sockets in repair mode,
-a frozen cgroup, a paused container. A whole checkpoint whose container was killed
-for it is published.
+checkpoints, restores under way, runc's directory of a start that was killed, a
+network lock, TCP sockets in repair mode, a frozen cgroup, a paused container. A
+whole checkpoint whose container was killed for it is published.
 
 What belongs to a run that is alive is left alone; so are logs of failures, and
 images that may be all there is of a container. The next checkpoint or restore of
