@@ -2,6 +2,8 @@ package checkpoint
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
@@ -13,10 +15,14 @@ import (
 // Facts gathers what the rules of preflight look at, from a running container's
 // first process. It needs root.
 func Facts(pid int) (f preflight.Facts, err error) {
-	if f.Tasks, err = tasks.Tree(pid); err == nil {
+	if f.Tasks, err = tasks.Tree(pid); err == nil && slices.ContainsFunc(f.Tasks, hasSockets) {
 		f.MPTCP, err = sockdiag.MPTCP(netns.Of(pid))
 	}
 	return f, err
+}
+
+func hasSockets(t tasks.Task) bool {
+	return slices.ContainsFunc(t.Files, func(f tasks.File) bool { return strings.HasPrefix(f.Target, "socket:") })
 }
 
 // preflight returns a *preflight.RefusedError if a rule stands against the

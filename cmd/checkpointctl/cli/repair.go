@@ -20,8 +20,8 @@ func newRepairCmd(d *deps) *cobra.Command {
 		Long: `Find what a killed checkpointctl, CRIU or Docker left, in the store, on the host
 and in running containers, and undo it: incomplete checkpoints, a restore with its
 link before runc, runc's directory of a start that was killed, a network lock, TCP
-sockets in repair mode, a frozen cgroup, a paused container. A whole checkpoint whose container was killed
-for it is published.
+sockets in repair mode, a frozen cgroup, a paused container. A whole checkpoint
+whose container was killed for it is published.
 
 What belongs to a run that is alive is left alone; so are logs of failures, and
 images that may be all there is of a container. The next checkpoint or restore of

@@ -23,7 +23,7 @@ func TestMPTCP(t *testing.T) {
 			t.Log(address, "cannot be listened on:", err)
 			continue
 		}
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		want := netip.MustParseAddrPort(l.Addr().String())
 		found, err := MPTCP("")
 		if err != nil {
