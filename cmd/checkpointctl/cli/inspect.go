@@ -42,9 +42,15 @@ func runInspect(ctx context.Context, d *deps, ref string) error {
 	if err != nil {
 		return err
 	}
-	view := checkpoint.Describe(c, d.policy().Plan(c.Mounts, c.MountFacts))
+	view, memory := checkpoint.Describe(c, d.policy().Plan(c.Mounts, c.MountFacts)), fetchOf(c.ID)
 	if d.json {
-		return printJSON(d.out, view)
+		return printJSON(d.out, struct {
+			metadata.Container
+			Fetch *fetch `json:"fetch,omitempty"`
+		}{view, memory})
+	}
+	if memory != nil {
+		fmt.Fprintf(d.out, "Memory: %s\n\n", memory.explain())
 	}
 	return printContainer(d.out, view)
 }
@@ -58,8 +64,12 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 	if err != nil {
 		return err
 	}
+	shown := withFetches(d, []metadata.Record{r})[0]
 	if d.json {
-		return printJSON(d.out, r)
+		return printJSON(d.out, shown)
+	}
+	if f := shown.Fetch; f != nil {
+		fmt.Fprintf(d.out, "Restored to container %s, memory: %s\n\n", f.Container, f.explain())
 	}
 	err = table(d.out, func(w io.Writer) {
 		for _, row := range [][2]string{

@@ -10,6 +10,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/recovery"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
 func newRepairCmd(d *deps) *cobra.Command {
@@ -21,7 +22,8 @@ func newRepairCmd(d *deps) *cobra.Command {
 directories, on the host and in running containers, and undo it: incomplete
 checkpoints, images staged for a restore, options in /etc/criu/runc.conf, runc's
 directory of a start that was killed, a network lock, TCP sockets in repair mode,
-a frozen cgroup, a paused container. A whole checkpoint whose container was killed
+a frozen cgroup, a paused container, what is known of a lazy restore that failed.
+A whole checkpoint whose container was killed
 for it is published.
 
 What belongs to a run that is alive is left alone; so are logs of failures, and
@@ -80,6 +82,10 @@ func printFindings(d *deps, list []recovery.Finding) error {
 func (d *deps) recovery(client *docker.Client) *recovery.Recoverer {
 	r := recovery.New(client, d.store(), d.cfg.Encrypt.Stage)
 	r.Recovered = d.recovered
+	r.Fetching = func(f runtime.Fetch) {
+		d.log.Warnf("container %s: its memory is being fetched from %s (%d %%): waiting until it is whole",
+			f.Container, f.Checkpoint, runtime.Percent(f.FetchedBytes(), f.TotalBytes))
+	}
 	return r
 }
 

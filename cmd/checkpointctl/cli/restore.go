@@ -10,7 +10,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
 
-type restoreOptions struct{ tcpClose, noVerify bool }
+type restoreOptions struct{ tcpClose, noVerify, lazyPages bool }
 
 func newRestoreCmd(d *deps) *cobra.Command {
 	var o restoreOptions
@@ -30,6 +30,12 @@ Docker itself starts it, so that logs, exec, stop, ports and restart policy go o
 working. Established TCP connections come back if the container gets the same IP
 again; --tcp-close closes them. If the restore fails the container is stopped, as
 before. The checkpoint stays in the store.
+
+With --lazy-pages the container runs as soon as its processes are there, and
+criu lazy-pages brings their memory after that, what they touch first. list and
+inspect show how far it is. Until it is over the checkpoint cannot be removed, and
+a checkpoint of the container waits. If criu lazy-pages is killed the container is
+killed, too: it would go on with zeros for memory; restore it again.
 ` + exitHelp,
 		Example:           "  checkpointctl restore myapp before-upgrade",
 		Args:              cobra.RangeArgs(1, 2),
@@ -43,6 +49,7 @@ before. The checkpoint stays in the store.
 	f.String("files", "refuse", "what to do if files changed since the checkpoint: `refuse` or keep (restore with the files as they are now)")
 	d.bind(f, map[string]string{"restore.files": "files"})
 	f.BoolVar(&o.tcpClose, "tcp-close", false, "close established TCP connections instead of restoring them")
+	f.BoolVar(&o.lazyPages, "lazy-pages", false, "run the container before its memory is there")
 	d.identityFlags(f)
 	d.stageFlag(f)
 	d.jsonFlag(cmd)
@@ -71,7 +78,7 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 	r.NoVerify, r.KeepFiles = o.noVerify, d.cfg.Restore.Files == config.KeepFiles
 	r.Warn = d.warn
 	r.Waiting = func() { d.log.Warn("a restore that Docker has begun cannot be broken off: waiting for its end") }
-	if err := r.Restore(ctx, c, rec, restore.Options{TCPClose: o.tcpClose}); err != nil {
+	if err := r.Restore(ctx, c, rec, restore.Options{TCPClose: o.tcpClose, LazyPages: o.lazyPages}); err != nil {
 		return err
 	}
 	if d.json {
