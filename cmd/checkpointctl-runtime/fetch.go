@@ -6,7 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
@@ -18,11 +21,12 @@ type fetch struct {
 	watcher *runtime.Watcher
 	ended   chan struct{} // closed when the daemon has ended
 	err     error         // how, after that
+	settled chan struct{} // closed when the tasks may have what is held
 }
 
 // startFetch starts the daemon and returns when it waits for CRIU.
 func startFetch(req runtime.Request) (*fetch, error) {
-	f := &fetch{Fetch: *req.LazyPages, ended: make(chan struct{})}
+	f := &fetch{Fetch: *req.LazyPages, ended: make(chan struct{}), settled: make(chan struct{})}
 	var err error
 	if f.watcher, err = runtime.Watch(f.ID); err != nil {
 		return nil, err
@@ -70,6 +74,7 @@ func (f *fetch) start(req runtime.Request) error {
 	// Without it the container's memory is lost.
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid), []byte("-1000"), 0)
 	f.Daemon = runtime.FindTask(cmd.Process.Pid)
+	go f.hold()
 	return f.watcher.Note(f.Fetch)
 }
 
@@ -83,7 +88,54 @@ func (f *fetch) restored(init runtime.Task) error {
 func (f *fetch) stop() {
 	f.Daemon.Kill()
 	<-f.ended
+	close(f.settled)
 	_ = f.watcher.End()
+}
+
+// hold keeps a copy of the daemon's userfaultfd. While one is open, tasks that
+// touch a page that is not there wait, also when the daemon is gone; else they get
+// zeros. It is kept for a container of one process only: the daemon closes the
+// descriptor of a process whose memory is whole, and would not come to know what
+// that process does after it (CRIU 4.2.1 crashes then).
+func (f *fetch) hold() {
+	daemon, err := unix.PidfdOpen(f.Daemon.PID, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(daemon)
+	held := -1
+	defer func() { _ = unix.Close(held) }()
+	for {
+		select {
+		case <-f.ended:
+			<-f.settled
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+		next := -1
+		if open := userfaultfds(f.Daemon.PID); len(open) == 1 {
+			if next, err = unix.PidfdGetfd(daemon, open[0], 0); err != nil {
+				next = -1
+			}
+		}
+		if held >= 0 {
+			_ = unix.Close(held)
+		}
+		held = next
+	}
+}
+
+func userfaultfds(pid int) []int {
+	var open []int
+	links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	for _, link := range links {
+		if to, err := os.Readlink(link); err == nil && to == "anon_inode:[userfaultfd]" {
+			if n, err := strconv.Atoi(filepath.Base(link)); err == nil {
+				open = append(open, n)
+			}
+		}
+	}
+	return open
 }
 
 // watch returns when all memory is there. If the daemon ends before, the
@@ -98,11 +150,13 @@ func (f *fetch) watch() {
 			fetched = max(fetched, f.FetchedBytes())
 		}
 	}
+	defer close(f.settled)
 	if f.err == nil || !f.Init.Alive() {
 		_ = f.watcher.End()
 		return
 	}
 	f.Init.Kill()
+	f.Init.Await(time.Second)
 	f.Error = fmt.Sprintf("the fetch ended after about %d %% of %d bytes: %s", runtime.Percent(fetched, f.TotalBytes), f.TotalBytes, f.err)
 	_ = f.watcher.Note(f.Fetch)
 	f.watcher.Leave()

@@ -77,12 +77,12 @@ func TestFetchState(t *testing.T) {
 		t.Errorf("forgot one that is watched: %v", err)
 	}
 	f.Daemon.Kill()
-	f.Daemon.Await(10*time.Second)
+	f.Daemon.Await(10 * time.Second)
 	state(Fetching) // its end is being looked at
 	w.Leave()
 	state(Lost)
 	f.Init.Kill()
-	f.Init.Await(10*time.Second)
+	f.Init.Await(10 * time.Second)
 	state(Over)
 	f.Error = "criu lazy-pages: signal: killed"
 	state(Lost)
