@@ -16,11 +16,9 @@ var ErrNoUserfaultfd = errors.New("the kernel or CRIU lacks userfaultfd (CONFIG_
 
 // Userfaultfd returns ErrNoUserfaultfd where a restore cannot be lazy.
 func (d *Dumper) Userfaultfd(ctx context.Context) error {
-	// With the second, memory that the tasks unmap or move is followed.
-	for _, feature := range [...]string{"uffd", "uffd-noncoop"} {
-		if err := d.Check(ctx, feature); err != nil {
-			return fmt.Errorf("%w: %w", ErrNoUserfaultfd, err)
-		}
+	// It asks for userfaultfd and for word of memory that tasks unmap or move.
+	if err := d.Check(ctx, "uffd-noncoop"); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoUserfaultfd, err)
 	}
 	return nil
 }

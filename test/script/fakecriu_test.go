@@ -38,7 +38,7 @@ func fakeCRIU(args []string) int {
 	is := func(what string) bool { return slices.Contains(mode, what) }
 	switch {
 	case len(args) > 0 && args[0] == "check":
-		if is("no-check") || is("no-dirty") && slices.Contains(args, "mem_dirty_track") || is("no-uffd") && slices.Contains(args, "uffd") {
+		if is("no-check") || is("no-dirty") && slices.Contains(args, "mem_dirty_track") || is("no-uffd") && slices.Contains(args, "uffd-noncoop") {
 			fmt.Fprintln(os.Stderr, "Error (criu/fake.c:1): the feature is missing")
 			return 1
 		}
