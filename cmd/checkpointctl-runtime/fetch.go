@@ -156,9 +156,9 @@ func (f *fetch) watch() {
 		return
 	}
 	f.Init.Kill()
-	f.Init.Await(time.Second)
 	f.Error = fmt.Sprintf("the fetch ended after about %d %% of %d bytes: %s", runtime.Percent(fetched, f.TotalBytes), f.TotalBytes, f.err)
-	_ = f.watcher.Note(f.Fetch)
+	_ = f.watcher.Note(f.Fetch) // before Docker sees the end
+	f.Init.Await(time.Second)
 	f.watcher.Leave()
 	if log, err := syslog.New(syslog.LOG_ERR|syslog.LOG_DAEMON, filepath.Base(os.Args[0])); err == nil {
 		_ = log.Err(fmt.Sprintf("container %s was killed, since its memory from %s was not whole: %s", f.Container, f.Checkpoint, f.Error))

@@ -151,7 +151,7 @@ func TestLazyRestoreLosesItsDaemon(t *testing.T) {
 	}
 	for _, args := range [][]string{{"inspect", b.name}, {"inspect", b.name, "whole"}} {
 		if out := b.must(0, args...).stdout; !strings.Contains(out, "killed, since its memory was not whole") {
-			t.Errorf("%v: %s", args, out)
+			t.Errorf("%v: %.300s", args, out)
 		}
 	}
 	if out := b.must(0, "repair", "--dry-run").stdout; !strings.Contains(out, "lazy restore that ended early") {
