@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,6 +25,7 @@ type agent struct {
 	req     runtime.Request
 	create  *os.File // `runc create`, which waits for a line
 	runc    *runc
+	fetch   *fetch // nil unless the memory comes later
 
 	init      runtime.Task
 	waiting   *runtime.Asked  // the last hook: CRIU waits for its end
@@ -47,6 +49,15 @@ func runAgent(args []string) int {
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	if a.restore() != nil {
 		return 1
+	}
+	var fetched sync.WaitGroup
+	defer fetched.Wait()
+	if a.fetch != nil {
+		fetched.Add(1)
+		go func() {
+			defer fetched.Done()
+			a.fetch.watch()
+		}()
 	}
 	if t := a.runc.terminal; t != nil && t.relay() != nil {
 		return 1
@@ -80,6 +91,13 @@ func (a *agent) restore() (err error) {
 	if err := prepareBundle(value(a.call.rest, "--bundle"), a.call.id, a.control, a.req); err != nil {
 		return a.over(err)
 	}
+	var fetchEnded <-chan struct{} // nil when nothing is fetched
+	if a.req.LazyPages != nil {
+		if a.fetch, err = startFetch(a.req); err != nil {
+			return a.over(err)
+		}
+		fetchEnded = a.fetch.ended
+	}
 	if a.runc, err = startRunc(a.call, a.control, a.req); err != nil {
 		return a.over(err)
 	}
@@ -89,12 +107,11 @@ func (a *agent) restore() (err error) {
 		case m := <-messages:
 			a.handle(m)
 		case <-deadline:
-			if a.started == nil {
-				hooked := a.waiting != nil
-				a.undo(fmt.Errorf("the tasks and their network were not ready within %s", a.req.Deadline))
-				if !hooked {
-					a.runc.kill() // it has no hook to fail in
-				}
+			a.giveUp(fmt.Errorf("the tasks and their network were not ready within %s", a.req.Deadline))
+		case <-fetchEnded:
+			fetchEnded = nil
+			if a.fetch.err != nil {
+				a.giveUp(a.fetch.err)
 			}
 		case <-a.criuEnded:
 			a.criuEnded = nil
@@ -165,6 +182,18 @@ func (a *agent) undo(why error) {
 	}
 }
 
+// giveUp is undo for when the tasks may not have come to a hook.
+func (a *agent) giveUp(why error) {
+	if a.started != nil {
+		return
+	}
+	hooked := a.waiting != nil
+	a.undo(why)
+	if !hooked {
+		a.runc.kill() // it has no hook to fail in
+	}
+}
+
 // over tells everybody how the restore ended. runc has ended before, or was
 // never started.
 func (a *agent) over(err error) error {
@@ -176,6 +205,12 @@ func (a *agent) over(err error) error {
 	}
 	if err == nil {
 		err = release(a.req, a.init.PID)
+	}
+	if a.fetch != nil && err == nil {
+		err = a.fetch.restored(a.init)
+	}
+	if a.fetch != nil && err != nil {
+		a.fetch.stop()
 	}
 	result := runtime.Result{Init: a.init, Warnings: a.warnings}
 	if err != nil {

@@ -40,7 +40,7 @@ func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, err
 		"--manage-cgroups-mode", req.ManageCgroupsMode)
 	for flag, given := range map[string]bool{
 		"--tcp-established": req.TCPEstablished, "--file-locks": req.FileLocks, "--ext-unix-sk": req.ExtUnixSk,
-		"--no-pivot": has(c.rest, "--no-pivot"),
+		"--no-pivot": has(c.rest, "--no-pivot"), "--lazy-pages": req.LazyPages != nil,
 	} {
 		if given {
 			line = append(line, flag)

@@ -170,6 +170,7 @@ type pageCount struct {
 // Bits of a pagemap entry's flags, criu/include/pagemap.h.
 const (
 	pageInParent = 1 << 0
+	pageLazy     = 1 << 1 // a lazy restore leaves it for later
 	pagePresent  = 1 << 2
 )
 
@@ -180,18 +181,30 @@ const pageCountField = 5
 // maxPages is more than any memory has, and small enough not to overflow.
 const maxPages = 1 << 48
 
-func (p *pageCount) add(e *pagemap.PagemapEntry) error {
+// nrPages is how many pages an entry stands for.
+func nrPages(e *pagemap.PagemapEntry) (uint64, error) {
 	n := uint64(e.GetNrPages())
 	for unknown := e.ProtoReflect().GetUnknown(); len(unknown) > 0; {
 		field, kind, used := protowire.ConsumeTag(unknown)
 		length := protowire.ConsumeFieldValue(field, kind, unknown[max(used, 0):])
 		if used < 0 || length < 0 {
-			return errors.New("bad field")
+			return 0, errors.New("bad field")
 		}
 		if field == pageCountField && kind == protowire.VarintType {
 			n, _ = protowire.ConsumeVarint(unknown[used:])
 		}
 		unknown = unknown[used+length:]
+	}
+	if n > maxPages {
+		return 0, fmt.Errorf("has %d pages", n)
+	}
+	return n, nil
+}
+
+func (p *pageCount) add(e *pagemap.PagemapEntry) error {
+	n, err := nrPages(e)
+	if err != nil {
+		return err
 	}
 	flags := e.GetFlags()
 	if e.Flags == nil { // CRIU before 2.12
@@ -206,7 +219,7 @@ func (p *pageCount) add(e *pagemap.PagemapEntry) error {
 	if flags&pagePresent != 0 {
 		p.present += n
 	}
-	if n > maxPages || p.present > maxPages {
+	if p.present > maxPages {
 		return fmt.Errorf("has %d pages", n)
 	}
 	return nil

@@ -23,6 +23,7 @@ var (
 	ErrLocked       = errors.New("another checkpointctl is working on this container")
 	ErrDamaged      = errors.New("checkpoint is damaged")
 	ErrNeeded       = errors.New("checkpoint is needed by another")
+	ErrInUse        = errors.New("checkpoint is in use")
 )
 
 // plainName leaves the length to validName: a counted repeat takes 3 ms to
@@ -40,7 +41,12 @@ func CheckName(name string) error {
 }
 
 // Store is a directory of checkpoints, DIR/CONTAINER/CHECKPOINT.
-type Store struct{ Dir string }
+type Store struct {
+	Dir string
+	// UsedBy, if set, names the container that reads the checkpoint in a directory
+	// while it runs, empty for none.
+	UsedBy func(dir string) string
+}
 
 // Path is where a checkpoint is or would be.
 func (s Store) Path(container, checkpoint string) string {
@@ -280,7 +286,8 @@ func (s Store) Log(container, checkpoint string, names ...string) (string, error
 }
 
 // Remove deletes checkpoints in this order, up to the first that it cannot.
-// ErrNeeded if one is the parent of another that is still there.
+// ErrNeeded if one is the parent of another that is still there, ErrInUse if a
+// running container still needs it.
 func (s Store) Remove(container string, checkpoints ...string) error {
 	if err := CheckName(container); err != nil {
 		return err
@@ -299,6 +306,11 @@ func (s Store) Remove(container string, checkpoints ...string) error {
 		for _, r := range list {
 			if r.Parent == name {
 				return fmt.Errorf("%w: %s/%s is the parent of %s", ErrNeeded, container, name, r.Checkpoint)
+			}
+		}
+		if s.UsedBy != nil {
+			if by := s.UsedBy(s.Path(container, name)); by != "" {
+				return fmt.Errorf("%w: %s/%s is being fetched by container %s", ErrInUse, container, name, by)
 			}
 		}
 		if err := s.remove(container, name); err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
 // What becomes of a finding.
@@ -73,6 +74,9 @@ type engine interface {
 type Recoverer struct {
 	// Recovered, if set, hears of each finding that was recovered.
 	Recovered func(Finding)
+	// Fetching, if set, is called when a dump has to wait for the container's
+	// memory.
+	Fetching func(runtime.Fetch)
 
 	store    metadata.Store
 	stageDir string
@@ -88,7 +92,7 @@ type Recoverer struct {
 func New(d engine, s metadata.Store, stageDir string) *Recoverer {
 	r := &Recoverer{store: s, stageDir: stageDir, docker: d}
 	r.inside = r.inContainer
-	r.host = []source{killedRestores, killedStarts, r.stages}
+	r.host = []source{killedRestores, killedStarts, lostFetches, r.stages}
 	return r
 }
 
@@ -125,7 +129,12 @@ func (r *Recoverer) Stored(ctx context.Context, name string) error {
 
 // BeforeDump does what Container does, for a caller that holds the container's lock, if
 // there is something in the store. It returns ErrBusy while a CRIU is at work.
+// Memory that is still being fetched is waited for; if it never comes the error
+// is a *docker.StateError.
 func (r *Recoverer) BeforeDump(ctx context.Context, c docker.Container) error {
+	if err := r.awaitMemory(ctx, c); err != nil {
+		return err
+	}
 	of := container{name: c.Name, id: c.ID}
 	found, err := r.inStore(ctx, of)
 	left := r.store.FrozenBy(c.Name).ID != "" || slices.ContainsFunc(found, func(f Finding) bool { return f.Action != Leave })

@@ -20,7 +20,8 @@ import (
 
 // Options are the user's.
 type Options struct {
-	TCPClose bool // close established connections
+	TCPClose  bool // close established connections
+	LazyPages bool // let the container run before its memory is there
 }
 
 // connectLimit is how long the restored tasks wait for Docker to connect the
@@ -45,8 +46,8 @@ type Plan struct {
 }
 
 // Plan decides how the container would be restored, or returns why it cannot
-// be. Nothing is touched. Errors: *docker.StateError, ErrIncompatible,
-// runtime.ErrUnfit.
+// be. Nothing is touched. Errors: *docker.StateError, ErrIncompatible, ErrNotLazy,
+// criu.ErrNoUserfaultfd, runtime.ErrUnfit.
 func (r *Restorer) Plan(ctx context.Context, c docker.Container, rec metadata.Record, o Options) (Plan, error) {
 	if err := fits(rec, c, linux.ThisHost()); err != nil {
 		return Plan{}, err
@@ -62,7 +63,10 @@ func (r *Restorer) Plan(ctx context.Context, c docker.Container, rec metadata.Re
 	p := Plan{Container: c.Name, ID: c.ID, CheckpointOf: rec.Name, Checkpoint: rec.Checkpoint, Encrypted: rec.Encrypted, Runc: route.Runc, Link: route.Link, Differences: said}
 	p.Request = runtime.Request{ImageDir: r.Store.Path(rec.Name, rec.Checkpoint), CRIU: r.CRIU, ManageCgroupsMode: "soft", Deadline: connectLimit}
 	p.decide(c, rec, o)
-	return p, nil
+	if o.LazyPages {
+		p.Request.LazyPages, err = r.lazyPages(ctx, c, rec)
+	}
+	return p, err
 }
 
 // decide sets what depends on what the images hold.

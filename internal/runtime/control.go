@@ -54,6 +54,9 @@ type Request struct {
 	InterfaceSysctls sysctl.Settings `json:"interface_sysctls,omitempty"`
 	// Connections are put back into the host's connection tracking.
 	Connections []conntrack.Entry `json:"connections,omitempty"`
+	// LazyPages, if set, lets the tasks run before their memory is there, and
+	// `criu lazy-pages` bring it.
+	LazyPages *Fetch `json:"lazy_pages,omitempty"`
 	// Deadline is how long the restored tasks wait for Docker to connect the
 	// network.
 	Deadline time.Duration `json:"deadline_ns"`

@@ -22,6 +22,7 @@ import (
 //	old       it is CRIU 3.16
 //	no-check  `criu check` fails
 //	no-dirty  the kernel has no dirty tracking
+//	no-uffd   the kernel has no userfaultfd
 //	tcp       a dump meets an established TCP connection
 //	nonsense  it answers a dump with bytes that are no answer
 //	no-stats  its stats-dump is cut short
@@ -40,7 +41,7 @@ func fakeCRIU(args []string) int {
 	is := func(what string) bool { return slices.Contains(mode, what) }
 	switch {
 	case len(args) > 0 && args[0] == "check":
-		if is("no-check") || is("no-dirty") && slices.Contains(args, "mem_dirty_track") {
+		if is("no-check") || is("no-dirty") && slices.Contains(args, "mem_dirty_track") || is("no-uffd") && slices.Contains(args, "uffd-noncoop") {
 			fmt.Fprintln(os.Stderr, "Error (criu/fake.c:1): the feature is missing")
 			return 1
 		}

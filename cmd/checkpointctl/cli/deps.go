@@ -109,7 +109,7 @@ func (d *deps) container(ctx context.Context, ref string) (*docker.Client, docke
 	return client, c, err
 }
 
-func (d *deps) store() metadata.Store { return metadata.Store{Dir: d.cfg.Dir} }
+func (d *deps) store() metadata.Store { return metadata.Store{Dir: d.cfg.Dir, UsedBy: usedBy} }
 
 func (d *deps) dumper() *criu.Dumper {
 	return &criu.Dumper{Path: d.cfg.CRIU.Path, HangTimeout: d.cfg.CRIU.HangTimeout, Libexec: libexec()}

@@ -99,6 +99,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitExists, "take another --name, or checkpointctl rm it"
 	case errors.Is(err, metadata.ErrNeeded):
 		return exitExists, "remove the one that needs it first"
+	case errors.Is(err, metadata.ErrInUse):
+		return exitExists, "checkpointctl list shows how far the fetch is"
 	case errors.Is(err, metadata.ErrLocked), errors.Is(err, recovery.ErrBusy):
 		return exitExists, ""
 	case errors.As(err, &refused):
@@ -121,6 +123,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitDocker, "checkpointctl check says what is possible; checkpointctl runtime install is another way"
 	case errors.Is(err, criu.ErrNoDirtyTracking):
 		return exitCRIU, "--pre-dump=auto makes a plain dump on such a kernel"
+	case errors.Is(err, criu.ErrNoUserfaultfd):
+		return exitCRIU, "restore it without --lazy-pages"
 	case errors.Is(err, criu.ErrNoCRIU), errors.Is(err, criu.ErrTooOld):
 		return exitCRIU, "checkpointctl check tells what is missing"
 	case errors.Is(err, metadata.ErrDamaged):
@@ -129,6 +133,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitDump, "is the store's filesystem reachable? a longer --criu-hang-timeout waits longer"
 	case errors.As(err, &dump):
 		return exitDump, ""
+	case errors.Is(err, restore.ErrNotLazy):
+		return exitRestore, "restore it without --lazy-pages"
 	case errors.Is(err, restore.ErrIncompatible):
 		return exitRestore, ""
 	case errors.Is(err, context.Canceled):

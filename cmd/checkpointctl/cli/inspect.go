@@ -54,8 +54,15 @@ func runInspect(ctx context.Context, d *deps, ref string) error {
 	if c.State == "running" {
 		view.judge(plan, c.PID)
 	}
+	memory := fetchOf(c.ID)
 	if d.json {
-		return printJSON(d.out, view)
+		return printJSON(d.out, struct {
+			containerView
+			Fetch *fetch `json:"fetch,omitempty"`
+		}{view, memory})
+	}
+	if memory != nil {
+		fmt.Fprintf(d.out, "Memory: %s\n\n", memory.explain())
 	}
 	if err := printContainer(d.out, view.Container); err != nil {
 		return err
@@ -111,8 +118,12 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 	if err != nil {
 		return err
 	}
+	shown := withFetches(d, []metadata.Record{r})[0]
 	if d.json {
-		return printJSON(d.out, r)
+		return printJSON(d.out, shown)
+	}
+	if f := shown.Fetch; f != nil {
+		fmt.Fprintf(d.out, "Restored to container %s, memory: %s\n\n", f.Container, f.explain())
 	}
 	err = table(d.out, func(w io.Writer) {
 		for _, row := range [][2]string{

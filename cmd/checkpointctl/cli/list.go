@@ -79,13 +79,13 @@ func runList(ctx context.Context, d *deps, o listOptions) error {
 	slices.SortStableFunc(records, compare)
 	switch {
 	case o.format != "":
-		err = printFormat(d.out, form, records)
+		err = printFormat(d.out, form, withFetches(d, records))
 	case o.quiet:
 		for _, r := range records {
 			fmt.Fprintf(d.out, "%s/%s\n", r.Name, r.Checkpoint)
 		}
 	default:
-		err = printList(d, records)
+		err = printList(d, withFetches(d, records))
 	}
 	return errors.Join(err, damaged)
 }
@@ -116,7 +116,7 @@ func (o listOptions) wants(r metadata.Record) bool {
 }
 
 // printFormat gives the template what --json would print.
-func printFormat(w io.Writer, form *template.Template, records []metadata.Record) error {
+func printFormat(w io.Writer, form *template.Template, records []fetched) error {
 	for _, r := range records {
 		data, err := json.Marshal(r)
 		if err != nil {
@@ -135,20 +135,24 @@ func printFormat(w io.Writer, form *template.Template, records []metadata.Record
 	return nil
 }
 
-func printList(d *deps, records []metadata.Record) error {
+func printList(d *deps, records []fetched) error {
 	if d.json {
-		if records == nil {
-			records = []metadata.Record{}
-		}
 		return printJSON(d.out, records)
 	}
 	return table(d.out, func(w io.Writer) {
 		fmt.Fprint(w, "CONTAINER\tCHECKPOINT\tKIND\tROUNDS\tPARENT\tIMAGE\tCREATED\tSIZE\tFROZEN\n")
 		for _, r := range records {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Checkpoint, kind(r), roundsOf(r), dash(r.Parent),
-				r.Image, age(r.Timestamp), size(r.SizeBytes), frozen(r))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Checkpoint, r.kind(), roundsOf(r.Record), dash(r.Parent),
+				r.Image, age(r.Timestamp), size(r.SizeBytes), frozen(r.Record))
 		}
 	})
+}
+
+func (r fetched) kind() string {
+	if r.Fetch == nil {
+		return kind(r.Record)
+	}
+	return kind(r.Record) + " (" + r.Fetch.String() + ")"
 }
 
 func kind(r metadata.Record) string {

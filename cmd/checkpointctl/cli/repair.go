@@ -10,6 +10,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/recovery"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
 func newRepairCmd(d *deps) *cobra.Command {
@@ -20,8 +21,9 @@ func newRepairCmd(d *deps) *cobra.Command {
 		Long: `Find what a killed checkpointctl, CRIU or Docker left, in the store, on the host
 and in running containers, and undo it: incomplete checkpoints, a restore with its
 link before runc, runc's directory of a start that was killed, a network lock, TCP
-sockets in repair mode, a frozen cgroup, a paused container. A whole checkpoint
-whose container was killed for it is published.
+sockets in repair mode, a frozen cgroup, a paused container, what is known of a lazy
+restore that failed. A whole checkpoint whose container was killed for it is
+published.
 
 What belongs to a run that is alive is left alone; so are logs of failures, and
 images that may be all there is of a container. The next checkpoint or restore of
@@ -79,6 +81,10 @@ func printFindings(d *deps, list []recovery.Finding) error {
 func (d *deps) recovery(client *docker.Client) *recovery.Recoverer {
 	r := recovery.New(client, d.store(), d.cfg.Encrypt.Stage)
 	r.Recovered = d.recovered
+	r.Fetching = func(f runtime.Fetch) {
+		d.log.Warnf("container %s: its memory is being fetched from %s (%d %%): waiting until it is whole",
+			f.Container, f.Checkpoint, runtime.Percent(f.FetchedBytes(), f.TotalBytes))
+	}
 	return r
 }
 

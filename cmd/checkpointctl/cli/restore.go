@@ -13,8 +13,8 @@ import (
 )
 
 type restoreOptions struct {
-	into                              string
-	tcpClose, noVerify, dryRun, group bool
+	into                                         string
+	tcpClose, noVerify, dryRun, group, lazyPages bool
 }
 
 func newRestoreCmd(d *deps) *cobra.Command {
@@ -49,6 +49,12 @@ working. Established TCP connections come back if the container gets the same IP
 again; --tcp-close closes them. If the restore fails the container is stopped, as
 before. The checkpoint stays in the store. --dry-run says what would be done, or
 why it would be refused, and touches nothing.
+
+With --lazy-pages the container runs as soon as its processes are there, and
+criu lazy-pages brings their memory after that, what they touch first. list and
+inspect show how far it is. Until it is over the checkpoint cannot be removed, and
+a checkpoint of the container waits. If criu lazy-pages is killed the container is
+killed, too: it would go on with zeros for memory; restore it again.
 ` + exitHelp,
 		Example: `  checkpointctl restore myapp before-upgrade
   checkpointctl restore myapp/before-upgrade --into myapp2
@@ -83,6 +89,7 @@ why it would be refused, and touches nothing.
 	_ = cmd.RegisterFlagCompletionFunc("into", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		return d.completeNames(cmd, nil, word)
 	})
+	f.BoolVar(&o.lazyPages, "lazy-pages", false, "run the container before its memory is there")
 	d.identityFlags(f)
 	d.stageFlag(f)
 	d.jsonFlag(cmd)
@@ -110,7 +117,7 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 	if err != nil {
 		return err
 	}
-	options := restore.Options{TCPClose: o.tcpClose}
+	options := restore.Options{TCPClose: o.tcpClose, LazyPages: o.lazyPages}
 	if o.dryRun {
 		plan, err := r.DryRun(ctx, c, rec, options)
 		if err != nil {
@@ -163,7 +170,7 @@ func runRestoreAll(ctx context.Context, d *deps, targets []target, o restoreOpti
 	if err != nil {
 		return err
 	}
-	options := restore.Options{TCPClose: o.tcpClose}
+	options := restore.Options{TCPClose: o.tcpClose, LazyPages: o.lazyPages}
 	if o.dryRun {
 		plans, err := r.DryRunAll(ctx, members, options)
 		if err != nil {

@@ -1,0 +1,49 @@
+package criu
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/pagemap"
+	"google.golang.org/protobuf/proto"
+)
+
+// ErrNoUserfaultfd: no lazy restore on this kernel, or with this CRIU.
+var ErrNoUserfaultfd = errors.New("the kernel or CRIU lacks userfaultfd (CONFIG_USERFAULTFD)")
+
+// Userfaultfd returns ErrNoUserfaultfd where a restore cannot be lazy.
+func (d *Dumper) Userfaultfd(ctx context.Context) error {
+	// It asks for userfaultfd and for word of memory that tasks unmap or move.
+	if err := d.Check(ctx, "uffd-noncoop"); err != nil {
+		return fmt.Errorf("%w: %w", ErrNoUserfaultfd, err)
+	}
+	return nil
+}
+
+// LazyBytes is how much memory a lazy restore of the images in dir leaves for
+// later: private anonymous memory, without stacks.
+func LazyBytes(dir string) (int64, error) {
+	images, err := filepath.Glob(filepath.Join(dir, "pagemap-[0-9]*.img"))
+	if err != nil {
+		return 0, err
+	}
+	var pages int64
+	for _, image := range images {
+		err := decode(image, func(m proto.Message) error {
+			e, ok := m.(*pagemap.PagemapEntry)
+			if !ok || e.GetFlags()&pageLazy == 0 {
+				return nil
+			}
+			n, err := nrPages(e)
+			pages += int64(n)
+			return err
+		})
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", filepath.Base(image), err)
+		}
+	}
+	return pages * int64(os.Getpagesize()), nil
+}
