@@ -82,8 +82,7 @@ func (y *yard) Inspect(_ context.Context, id string) (docker.Container, error) {
 	c := inYard(id)
 	y.mu.Lock()
 	defer y.mu.Unlock()
-	switch {
-	case y.ended[id]:
+	if y.ended[id] {
 		c.State = "exited"
 	}
 	return c, nil

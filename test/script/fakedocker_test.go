@@ -192,9 +192,6 @@ func (d *daemon) start(name string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	b := d.containers[name]
-	if b.state == "paused" { // when it was killed
-		b.state = ""
-	}
 	root := filepath.Join(d.root, "merged", name)
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return err
@@ -242,6 +239,9 @@ func (d *daemon) kill(name string) error {
 	if b.running() {
 		_ = b.cmd.Process.Kill()
 		<-b.done
+	}
+	if b.state == "paused" {
+		b.state = ""
 	}
 	return b.leaveCgroup()
 }
