@@ -11,7 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// ErrNoUserfaultfd: no lazy restore on this kernel, or with this CRIU.
+// ErrNoUserfaultfd is a kernel or a CRIU that cannot restore lazily.
 var ErrNoUserfaultfd = errors.New("the kernel or CRIU lacks userfaultfd (CONFIG_USERFAULTFD)")
 
 // Userfaultfd returns ErrNoUserfaultfd where a restore cannot be lazy.

@@ -18,10 +18,12 @@ import (
 // survive a reboot.
 const FetchDir = "/run/checkpointctl/lazy"
 
+// LazyPagesLog is the name of the log of `criu lazy-pages`.
+const LazyPagesLog = "lazy-pages.log"
+
 const (
-	fetchFile    = "fetch.json"
-	watcherFile  = "watcher.lock" // locked by the agent as long as it watches
-	LazyPagesLog = "lazy-pages.log"
+	fetchFile   = "fetch.json"
+	watcherFile = "watcher.lock" // locked by the agent as long as it watches
 )
 
 // Fetch is the memory of a running container that `criu lazy-pages` brings from

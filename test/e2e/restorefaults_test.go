@@ -85,12 +85,12 @@ func (p *precious) restoreHeld(command string) *held {
 	if err := os.WriteFile(h.gate, nil, 0o600); err != nil {
 		p.t.Fatal(err)
 	}
-	real := filepath.Join(dir, "runc") // on the PATH, so that it goes on from there
-	if err := os.Symlink(filepath.Join(filepath.Dir(binary), "../libexec/checkpointctl/checkpointctl-runtime"), real); err != nil {
+	own := filepath.Join(dir, "runc") // on the PATH, so that it goes on from there
+	if err := os.Symlink(filepath.Join(filepath.Dir(binary), "../libexec/checkpointctl/checkpointctl-runtime"), own); err != nil {
 		p.t.Fatal(err)
 	}
 	script := fmt.Sprintf("#!/bin/sh\nPATH=$PATH:%s:/usr/sbin:/usr/bin\ncase \" $* \" in *' %s '*) echo >%s; while [ -e %s ]; do sleep 0.01; done ;; esac\nexec %s \"$@\"\n",
-		dir, command, reached, h.gate, real)
+		dir, command, reached, h.gate, own)
 	standIn := filepath.Join(dir, "checkpointctl-runtime")
 	if err := os.WriteFile(standIn, []byte(script), 0o755); err != nil {
 		p.t.Fatal(err)

@@ -29,7 +29,7 @@ func TestSoakRestores(t *testing.T) {
 	victims := map[string]func(*held) int{
 		"checkpointctl": func(h *held) int { return h.cmd.Process.Pid },
 		"agent":         (*held).agent,
-		"stand-in":      func(h *held) int { return withArgument("/runc\x00", p.id) },
+		"stand-in":      func(*held) int { return withArgument("/runc\x00", p.id) },
 		"runc":          func(h *held) int { return h.noted().Runc.PID },
 		"CRIU":          func(h *held) int { return restoring(h.noted()) },
 		"init":          func(h *held) int { return h.noted().Init.PID },
