@@ -6,9 +6,9 @@ import (
 	"net/netip"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/linux/conntrack"
 	"github.com/checkpointctl/checkpointctl/internal/linux/dockerproxy"
 	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
@@ -125,19 +125,10 @@ func addressesOf(c docker.Container) (list []netip.Addr) {
 // daemonNetNS is the network namespace that the container's parent, containerd's
 // shim, has in common with the daemon; empty for our own.
 func daemonNetNS(pid int) string {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
+	shim := linux.Parent(pid)
+	theirs := linux.NamespaceLink(shim, "net")
+	if theirs == "" || theirs == linux.NamespaceLink(os.Getpid(), "net") {
 		return ""
 	}
-	_, rest, _ := strings.Cut(string(data), "\nPPid:")
-	var parent int
-	if _, err := fmt.Sscan(rest, &parent); err != nil {
-		return ""
-	}
-	path := netns.Of(parent)
-	theirs, err := os.Readlink(path)
-	if ours, ourErr := os.Readlink(netns.Of(os.Getpid())); err != nil || ourErr != nil || ours == theirs {
-		return ""
-	}
-	return path
+	return netns.Of(shim)
 }
