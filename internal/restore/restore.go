@@ -208,7 +208,7 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, rec metadata.Rec
 		startErr = nil // somebody else's start has done it
 	}
 	now, err := r.Docker.Inspect(ctx, c.ID)
-	failed := func(err error) error { return &Error{Err: err, State: describe(now, err), Log: pending.Log()} }
+	failed := func(err error) error { return &Error{Err: err, State: describe(now), Log: pending.Log()} }
 	switch {
 	case err != nil:
 		return &Error{Err: errors.Join(startErr, err), State: "the container's state is unknown", Log: pending.Log()}
@@ -233,7 +233,7 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, rec metadata.Rec
 }
 
 // describe says how the container is.
-func describe(c docker.Container, _ error) string {
+func describe(c docker.Container) string {
 	if c.State == "running" {
 		return "the container is running, but not from the checkpoint"
 	}
