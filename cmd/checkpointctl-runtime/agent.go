@@ -30,6 +30,7 @@ type agent struct {
 	init      runtime.Task
 	waiting   *runtime.Asked  // the last hook: CRIU waits for its end
 	criuEnded <-chan struct{} // while it does
+	initEnded <-chan struct{}
 	started   *runtime.Asked  // `runc start`
 	aborts    []runtime.Asked // `runc kill` and `runc delete`
 	failure   error           // why the restore is being undone
@@ -102,6 +103,7 @@ func (a *agent) restore() (err error) {
 		return a.over(err)
 	}
 	deadline := time.After(a.req.Deadline)
+	var criuLimit <-chan time.Time
 	for {
 		select {
 		case m := <-messages:
@@ -116,6 +118,12 @@ func (a *agent) restore() (err error) {
 		case <-a.criuEnded:
 			a.criuEnded = nil
 			a.undo(errors.New("CRIU was killed")) // runc, which waits for the hook, does not see it
+		case <-a.initEnded:
+			// CRIU is no parent of the init, and may wait for it for ever.
+			a.initEnded, criuLimit = nil, time.After(2*time.Second)
+			a.undo(errors.New("the init was killed"))
+		case <-criuLimit:
+			a.runc.tasks.CRIU.Kill()
 		case err := <-a.runc.ended:
 			if err != nil {
 				err = a.runc.explain(err)
@@ -139,7 +147,7 @@ func (a *agent) handle(m runtime.Asked) {
 		a.init, a.waiting = runtime.FindTask(m.PID), &m
 		err := a.writePID()
 		if err == nil {
-			a.criuEnded, err = a.runc.blocked(a.init)
+			a.criuEnded, a.initEnded, err = a.runc.blocked(a.init)
 		}
 		if err != nil {
 			a.undo(err)

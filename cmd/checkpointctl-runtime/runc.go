@@ -112,8 +112,8 @@ func isolate(line []string) error {
 }
 
 // blocked is called when CRIU waits for the last hook. It notes all processes of
-// the restore, and returns what is closed when CRIU ends.
-func (r *runc) blocked(init runtime.Task) (<-chan struct{}, error) {
+// the restore, and returns what is closed when CRIU and the init end.
+func (r *runc) blocked(init runtime.Task) (criuEnded, initEnded <-chan struct{}, err error) {
 	r.tasks.Init = init
 	for _, pid := range runtime.Children(r.tasks.Runc.PID) {
 		// The others are the init, CRIU's sibling, and the hook.
@@ -121,9 +121,20 @@ func (r *runc) blocked(init runtime.Task) (<-chan struct{}, error) {
 			r.tasks.CRIU = runtime.FindTask(pid)
 		}
 	}
-	fd, err := unix.PidfdOpen(r.tasks.CRIU.PID, 0)
+	if criuEnded, err = awaitEnd(r.tasks.CRIU.PID); err != nil {
+		return nil, nil, fmt.Errorf("runc's CRIU: %w", err)
+	}
+	if initEnded, err = awaitEnd(init.PID); err != nil {
+		return nil, nil, fmt.Errorf("the init: %w", err)
+	}
+	return criuEnded, initEnded, r.control.Note(r.tasks)
+}
+
+// awaitEnd returns what is closed when a process ends, whosever child it is.
+func awaitEnd(pid int) (<-chan struct{}, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
-		return nil, fmt.Errorf("runc's CRIU: %w", err)
+		return nil, err
 	}
 	ended := make(chan struct{})
 	go func() {
@@ -133,7 +144,7 @@ func (r *runc) blocked(init runtime.Task) (<-chan struct{}, error) {
 		}
 		close(ended)
 	}()
-	return ended, r.control.Note(r.tasks)
+	return ended, nil
 }
 
 // isSelf says whether a process runs this program.
