@@ -318,8 +318,12 @@ func TestKillOfDockerdInARestore(t *testing.T) {
 			if victim == "dockerd" {
 				d.kill()
 			} else {
-				kill(child(d.cmd.Process.Pid, "containerd"))
+				old := child(d.cmd.Process.Pid, "containerd")
+				kill(old)
 				if !until(20*time.Second, func() bool {
+					if now := child(d.cmd.Process.Pid, "containerd"); now == 0 || now == old {
+						return false
+					}
 					c, err := net.Dial("unix", filepath.Join(d.exec, "containerd/containerd.sock"))
 					if err == nil {
 						_ = c.Close()
