@@ -298,7 +298,7 @@ func TestInterrupt(t *testing.T) {
 	b.await(b.count() + 45)
 }
 
-// A container that Docker would start or remove when its checkpoint stops it.
+// A container that Docker would remove when its checkpoint stops it.
 func TestStopThatDockerWouldUndo(t *testing.T) {
 	t.Parallel()
 	b := start(t, "--rm", baseImage, "sh", "-c", counting)
