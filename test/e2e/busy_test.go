@@ -21,7 +21,8 @@ func TestBusyServer(t *testing.T) {
 	}) {
 		t.Fatalf("the server does not listen: %s", server.logs("5"))
 	}
-	clients := start(t, baseImage, "/workload", "knock", address, "4")
+	// Else they run out of ports, on a fast machine.
+	clients := start(t, "--sysctl", "net.ipv4.tcp_tw_reuse=1", "--sysctl", "net.ipv4.ip_local_port_range=1024 65535", baseImage, "/workload", "knock", address, "4")
 	at := clients.await(100)
 	for range 20 {
 		server.checkpoint()
