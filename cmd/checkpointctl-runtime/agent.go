@@ -220,7 +220,7 @@ func (a *agent) over(err error) error {
 	if a.fetch != nil && err != nil {
 		a.fetch.stop()
 	}
-	result := runtime.Result{Init: a.init, Warnings: a.warnings}
+	result := runtime.Result{Init: a.init, Warnings: a.warnings, Aborted: len(a.aborts) > 0 && err != nil}
 	if err != nil {
 		result.Error = err.Error()
 	}

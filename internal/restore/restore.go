@@ -202,7 +202,7 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, rec metadata.Rec
 	startErr := r.Docker.Start(ctx, c.ID)
 	result, resultErr := pending.Result()
 	switch {
-	case resultErr == nil && result.Error != "":
+	case resultErr == nil && result.Error != "" && (startErr == nil || !result.Aborted):
 		startErr = errors.New(result.Error)
 	case resultErr == nil && errors.Is(startErr, docker.ErrRunning):
 		startErr = nil // somebody else's start has done it

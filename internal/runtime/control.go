@@ -65,7 +65,9 @@ type Request struct {
 // Result is how a restore ended.
 type Result struct {
 	Error string `json:"error,omitempty"` // empty when the container runs
-	Init  Task   `json:"init"`
+	// Aborted says that Docker gave the start up: its own error says why.
+	Aborted bool `json:"aborted,omitempty"`
+	Init    Task `json:"init"`
 	// Warnings say what is not as it was.
 	Warnings []string `json:"warnings,omitempty"`
 }
