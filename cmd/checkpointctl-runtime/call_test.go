@@ -56,7 +56,7 @@ func TestParse(t *testing.T) {
 	if value(c.rest, "--bundle") != bundle || value(c.rest, "--pid-file") != bundle+"/init.pid" || value(c.rest, "--console-socket") != "" {
 		t.Errorf("values of %q", c.rest)
 	}
-	if !has(c.rest, "--no-pivot") || has(c.rest, "--no-new-keyring") {
+	if !slices.Contains(c.rest, "--no-pivot") || slices.Contains(c.rest, "--no-new-keyring") {
 		t.Errorf("flags of %q", c.rest)
 	}
 	if want := "/run/docker/runtime-runc/moby/" + testID; c.stateDir() != want {

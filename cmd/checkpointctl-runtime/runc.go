@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -40,7 +41,7 @@ func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, err
 		"--manage-cgroups-mode", req.ManageCgroupsMode)
 	for flag, given := range map[string]bool{
 		"--tcp-established": req.TCPEstablished, "--file-locks": req.FileLocks, "--ext-unix-sk": req.ExtUnixSk,
-		"--no-pivot": has(c.rest, "--no-pivot"), "--lazy-pages": req.LazyPages != nil,
+		"--no-pivot": slices.Contains(c.rest, "--no-pivot"), "--lazy-pages": req.LazyPages != nil,
 	} {
 		if given {
 			line = append(line, flag)
@@ -89,15 +90,6 @@ func closeStdio() {
 		}
 		_ = null.Close()
 	}
-}
-
-func has(args []string, flag string) bool {
-	for _, a := range args {
-		if a == flag {
-			return true
-		}
-	}
-	return false
 }
 
 // isolate becomes runc, in a mount namespace of its own: for a restore runc
