@@ -35,6 +35,7 @@ type lab struct {
 	always     context.Context // for what is done in spite of one
 	dir, shm   string
 	binary     string
+	programs   []string // all that checkpointctl runs of its own
 	workload   string
 	dockerRoot string
 	engines    map[string][]string // how docker and podman are called
@@ -85,6 +86,7 @@ func (l *lab) prepare(top string) error {
 	if l.binary, err = filepath.Abs(filepath.Join(top, "bin", "checkpointctl")); err != nil {
 		return err
 	}
+	l.programs = []string{l.binary, filepath.Join(filepath.Dir(filepath.Dir(l.binary)), "libexec", "checkpointctl", "checkpointctl-runtime")}
 	if out, err := exec.Command("make", "-C", top, "build").CombinedOutput(); err != nil {
 		return fmt.Errorf("make build: %w: %s", err, out)
 	}
