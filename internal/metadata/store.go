@@ -131,15 +131,20 @@ const maxRecord = 64 << 20
 // readRecord returns ErrNoCheckpoint or ErrDamaged, or that there is no access.
 func readRecord(root *os.Root, container, checkpoint string) ([]byte, error) {
 	data, err := readBounded(root, filepath.Join(container, checkpoint, RecordFile))
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("%w: %s/%s", ErrNoCheckpoint, container, checkpoint)
-	case errors.Is(err, os.ErrPermission):
-		return nil, accessError(err)
-	case err != nil:
-		return nil, damagedRecord(container, checkpoint, err)
+	if err != nil {
+		return nil, recordError(container, checkpoint, err)
 	}
 	return data, nil
+}
+
+func recordError(container, checkpoint string, err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w: %s/%s", ErrNoCheckpoint, container, checkpoint)
+	case errors.Is(err, os.ErrPermission):
+		return accessError(err)
+	}
+	return damagedRecord(container, checkpoint, err)
 }
 
 func readBounded(root *os.Root, name string) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidwall/gjson"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // Summary is the part of a record that lists show and rules judge.
@@ -49,16 +50,12 @@ func (s Store) Summaries(container string) ([]Summary, error) {
 	if err := s.CheckAccess(); err != nil {
 		return nil, err
 	}
-	root, err := os.OpenRoot(s.Dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
 	list, err := gather(s, container, func(container, checkpoint string) (Summary, error) {
-		return summarize(root, container, checkpoint)
+		data, err := s.readQuickly(container, checkpoint)
+		if err != nil {
+			return Summary{}, recordError(container, checkpoint, err)
+		}
+		return summarize(data, container, checkpoint)
 	})
 	slices.SortStableFunc(list, func(a, b Summary) int { return a.Timestamp.Compare(b.Timestamp) })
 	return list, err
@@ -105,11 +102,43 @@ func gather[T any](s Store, container string, read func(container, checkpoint st
 	return list, errors.Join(bad...)
 }
 
-func summarize(root *os.Root, container, checkpoint string) (Summary, error) {
-	data, err := readRecord(root, container, checkpoint)
-	if err != nil {
-		return Summary{}, err
+// readQuickly takes a third of the system calls that a root and a file of package
+// os make. Of a symbolic link or a FIFO it returns errNotFile, too.
+func (s Store) readQuickly(container, checkpoint string) ([]byte, error) {
+	path := filepath.Join(s.Dir, container, checkpoint, RecordFile)
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ELOOP) {
+		return nil, errNotFile
 	}
+	if err != nil {
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: path, Err: err}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return nil, errNotFile
+	}
+	data := make([]byte, 0, min(st.Size, maxRecord)+1)
+	for len(data) < cap(data) {
+		n, err := unix.Read(fd, data[len(data):cap(data)])
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if err != nil {
+			return nil, &os.PathError{Op: "read", Path: path, Err: err}
+		}
+		if n == 0 {
+			return data, nil
+		}
+		data = data[:len(data)+n]
+	}
+	return nil, fmt.Errorf("%s grows, or has more than %d bytes", RecordFile, maxRecord)
+}
+
+func summarize(data []byte, container, checkpoint string) (Summary, error) {
 	if !gjson.ValidBytes(data) {
 		return Summary{}, damagedRecord(container, checkpoint, fmt.Errorf("%s is not JSON", RecordFile))
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -69,11 +70,20 @@ func TestDamagedRecordsAreNamedAndTheOthersListed(t *testing.T) {
 	writeRecord(t, s, "web", "moved", data)
 	writeRecord(t, s, "web", "later", []byte(`{"schema_version": 99, "name": "web", "checkpoint": "later"}`))
 	writeRecord(t, s, "web", "list", []byte(`[]`))
+	for name, make := range map[string]func(string) error{
+		"fifo": func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"link": func(path string) error { return os.Symlink("../good/"+RecordFile, path) },
+		"dir":  func(path string) error { return os.Mkdir(path, 0o700) },
+	} {
+		if err := errors.Join(os.Mkdir(s.Path("web", name), 0o700), make(filepath.Join(s.Path("web", name), RecordFile))); err != nil {
+			t.Fatal(err)
+		}
+	}
 	list, err := s.Summaries("web")
 	if len(list) != 1 || list[0].Checkpoint != "good" {
 		t.Errorf("%+v", list)
 	}
-	for _, name := range []string{"cut", "moved", "later", "list"} {
+	for _, name := range []string{"cut", "moved", "later", "list", "fifo", "link", "dir"} {
 		if err == nil || !strings.Contains(err.Error(), "web/"+name+":") {
 			t.Errorf("%s is not named: %v", name, err)
 		}
