@@ -112,10 +112,7 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 			p.close()
 		}
 	}()
-	if p.plan, err = r.Plan(ctx, c, rec, o); err != nil {
-		return p, err
-	}
-	if err := r.verifyChain(rec); err != nil {
+	if p.plan, err = r.plan(ctx, c, rec, o); err != nil {
 		return p, err
 	}
 	dir := r.Store.Path(rec.Name, rec.Checkpoint)
