@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
@@ -37,7 +38,7 @@ func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, err
 	line := []string{"runc"}
 	line = append(line, without(without(without(c.globals, "--log"), "--log-format"), "--criu")...)
 	line = append(line, "--log", control.Path(runtime.RuncLog), "--log-format", "json", "restore", "--detach", "--no-subreaper",
-		"--bundle", value(c.rest, "--bundle"), "--image-path", req.ImageDir, "--work-path", req.WorkDir,
+		"--bundle", linux.Option(c.rest, "--bundle"), "--image-path", req.ImageDir, "--work-path", req.WorkDir,
 		"--manage-cgroups-mode", req.ManageCgroupsMode)
 	for flag, given := range map[string]bool{
 		"--tcp-established": req.TCPEstablished, "--file-locks": req.FileLocks, "--ext-unix-sk": req.ExtUnixSk,
@@ -47,7 +48,7 @@ func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, err
 			line = append(line, flag)
 		}
 	}
-	if console := value(c.rest, "--console-socket"); console != "" {
+	if console := linux.Option(c.rest, "--console-socket"); console != "" {
 		own := control.Path("console.sock")
 		if r.terminal, err = newTerminal(console, own); err != nil {
 			return nil, err

@@ -48,11 +48,15 @@ func Command(pid int) string {
 	return strings.TrimSpace(string(name))
 }
 
-// Option returns the value of an option in a process's command line, in either
-// spelling (--name value, --name=value); empty when there is none.
-func Option(pid int, name string) string {
+// Arguments returns the command line of a process.
+func Arguments(pid int) []string {
 	data, _ := os.ReadFile(proc(pid, "cmdline"))
-	args := strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+}
+
+// Option returns the value of an option among arguments, in either spelling
+// (--name value, --name=value); empty when there is none.
+func Option(args []string, name string) string {
 	for i, arg := range args {
 		if value, ok := strings.CutPrefix(arg, name+"="); ok {
 			return value

@@ -45,15 +45,6 @@ func (e Entry) String() string {
 	return fmt.Sprintf("%s %s -> %s, answered by %s -> %s", e.Protocol, e.Source, e.Destination, e.ReplySource, e.ReplyDestination)
 }
 
-// Incoming is the direction in which packets reach the host from the other end,
-// with the container at one of the addresses.
-func (e Entry) Incoming(addresses []netip.Addr) (from, to netip.AddrPort) {
-	if slices.Contains(addresses, e.ReplySource.Addr()) {
-		return e.Source, e.Destination
-	}
-	return e.ReplySource, e.ReplyDestination
-}
-
 // translated says whether the destination or the source is translated.
 func (e Entry) translated() (destination, source bool) {
 	return e.ReplySource != e.Destination, e.ReplyDestination != e.Source
