@@ -45,7 +45,7 @@ type Creator struct {
 	Policy   mounts.Policy
 	Version  string // of this program, for the record
 	// Facts, if set, gathers what the rules of preflight look at; see Facts.
-	Facts func(pid int) (preflight.Facts, error)
+	Facts func(docker.Container, mounts.Plan) (preflight.Facts, error)
 	// Warned, if set, hears of what a checkpoint cannot bring back.
 	Warned func(string)
 
@@ -112,7 +112,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err := m.Recovery.BeforeDump(ctx, c); err != nil {
 		return t, err
 	}
-	if err := m.preflight(c); err != nil {
+	if req.Options, err = m.preflight(c, plan, req.Options); err != nil {
 		return t, err
 	}
 	t.job, err = m.begin(req)
@@ -196,7 +196,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 			return errConnected
 		}
 		if req.Options.LeaveRunning {
-			return nil
+			return noLinks(j.images)
 		}
 		// The last moment at which CRIU can still resume the container. From
 		// here on these images may be all there is of it. Docker removes its

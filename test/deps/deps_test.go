@@ -43,7 +43,7 @@ var allowed = map[string][]string{
 	"internal/linux/sockdiag":        {"internal/linux/netns"},
 	"internal/linux/tasks":           nil,
 	"internal/changes":               nil,
-	"internal/preflight":             {"internal/linux/tasks"},
+	"internal/preflight":             {"internal/linux/tasks", "internal/mounts"},
 }
 
 // users are the only packages that may import a library.
