@@ -195,6 +195,11 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if r.Options.NetworkLock == lockSkip && j.lockChosen && hasStreams(j.images) {
 			return errConnected
 		}
+		if sharesIPC(c) {
+			if err := criu.DropSysV(j.images); err != nil {
+				return err
+			}
+		}
 		if req.Options.LeaveRunning {
 			return noLinks(j.images)
 		}
