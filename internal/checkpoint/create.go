@@ -214,11 +214,14 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if err == nil && req.member != nil {
 			err = req.member.commit(ctx)
 		}
+		if err == nil {
+			m.warn(j.network.hold(c))
+		}
 		if err == nil && restarts(c) {
 			err = m.stop(ctx, c)
 			j.ended = err == nil
 		}
-		return err
+		return err // then the recovery releases what is held
 	}
 	r.Ready = beforeFreeze(j.network, req)
 	if req.member != nil {

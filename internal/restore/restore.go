@@ -12,6 +12,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux/hold"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
@@ -222,6 +223,9 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, rec metadata.Rec
 		return failed(errors.New("it was restored, and ended at once; see docker logs"))
 	case now.PID != result.Init.PID:
 		return failed(fmt.Errorf("it runs as process %d, not as the restored one, %d", now.PID, result.Init.PID))
+	}
+	if err := hold.Release(checkpoint.DaemonNetNS(now.PID), now.ID); err != nil {
+		result.Warnings = append(result.Warnings, fmt.Sprintf("what its clients send is dropped for some minutes: %v", err))
 	}
 	if changed := addressChanged(rec, now); changed != "" {
 		result.Warnings = append(result.Warnings, changed)
