@@ -115,7 +115,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if req.Options, err = m.preflight(c, plan, req.Options); err != nil {
 		return t, err
 	}
-	t.job, err = m.begin(req)
+	t.job, err = m.begin(ctx, req)
 	t.unlock = func() { t.removeStage(); unlock() }
 	if err != nil {
 		return t, err

@@ -116,7 +116,7 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 	if p.plan, err = r.Plan(ctx, c, rec, o); err != nil {
 		return p, err
 	}
-	if err := r.verifyChain(rec); err != nil {
+	if err := r.verifyChain(ctx, rec); err != nil {
 		return p, err
 	}
 	dir := r.Store.Path(rec.Name, rec.Checkpoint)
@@ -124,7 +124,7 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 		return os.WriteFile(filepath.Join(dir, runtime.RestoreLog), log, 0o600)
 	}}
 	if rec.Encrypted {
-		stage, sealed, plain, err := r.Opener.Open(r.Store, rec)
+		stage, sealed, plain, err := r.Opener.Open(ctx, r.Store, rec)
 		if err != nil {
 			return p, fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
 		}
@@ -167,7 +167,7 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	}
 	req := plan.Request
 	req.ImageDir = dir
-	pending, err := runtime.Prepare(c.ID, req, plan.Link, r.StandIn)
+	pending, err := runtime.Prepare(ctx, c.ID, req, plan.Link, r.StandIn)
 	if errors.Is(err, runtime.ErrBusy) {
 		return fmt.Errorf("%w: %s", metadata.ErrLocked, c.Name)
 	}
@@ -245,7 +245,7 @@ func describe(c docker.Container) string {
 }
 
 // verifyChain verifies the checkpoint and those that it continues.
-func (r *Restorer) verifyChain(rec metadata.Record) error {
+func (r *Restorer) verifyChain(ctx context.Context, rec metadata.Record) error {
 	chain, err := r.Store.Chain(rec)
 	if err != nil {
 		return err
@@ -256,7 +256,7 @@ func (r *Restorer) verifyChain(rec metadata.Record) error {
 	}
 	for _, link := range chain {
 		// What is inside of an encrypted one is checked when it is open.
-		problems, err := checkpoint.Opener{}.Verify(r.Store, link, depth)
+		problems, err := checkpoint.Opener{}.Verify(ctx, r.Store, link, depth)
 		if problems != nil {
 			return damaged(link, problems)
 		}
