@@ -89,6 +89,8 @@ type Found struct {
 	Shared List
 	// Resized are the files in use that have another size than they must have.
 	Resized []string
+	// Missing are files that a restore needs and that are gone.
+	Missing []string
 }
 
 // RefusedError is a restore that would give a container memory that does not
@@ -97,20 +99,27 @@ type RefusedError struct {
 	Container, Checkpoint string // as in web and web/before-upgrade
 	State                 string // of the container
 	Changes               List
-	// Resized, if any, stop the restore in any case: CRIU opens no file of another
-	// size than it had.
-	Resized []string
+	// Resized and Missing, if any, stop the restore in any case: CRIU opens no file
+	// of another size than it had.
+	Resized, Missing []string
 }
 
 // Hint is what can be done.
 func (e *RefusedError) Hint() string {
-	if len(e.Resized) == 0 {
+	switch {
+	case len(e.Missing) > 0:
+		return "a restore needs what the container had open: put back " + strings.Join(e.Missing[:min(len(e.Missing), Shown)], ", ")
+	case len(e.Resized) == 0:
 		return "--files=keep restores with the files as they are now"
 	}
 	return "CRIU restores an open file only in its size of then: put back " + strings.Join(e.Resized[:min(len(e.Resized), Shown)], ", ")
 }
 
 func (e *RefusedError) Error() string {
+	if e.Changes.Total == 0 {
+		return fmt.Sprintf("%s needs %s, gone from container %s, which is %s, as before",
+			e.Checkpoint, strings.Join(e.Missing[:min(len(e.Missing), Shown)], ", "), e.Container, e.State)
+	}
 	return fmt.Sprintf("files of container %s changed since %s: %s; the container is %s, as before",
 		e.Container, e.Checkpoint, e.Changes.String(), e.State)
 }

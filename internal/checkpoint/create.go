@@ -45,7 +45,7 @@ type Creator struct {
 	Policy   mounts.Policy
 	Version  string // of this program, for the record
 	// Facts, if set, gathers what the rules of preflight look at; see Facts.
-	Facts func(pid int) (preflight.Facts, error)
+	Facts func(docker.Container, mounts.Plan) (preflight.Facts, error)
 	// Warned, if set, hears of what a checkpoint cannot bring back.
 	Warned func(string)
 
@@ -112,10 +112,10 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err := m.Recovery.BeforeDump(ctx, c); err != nil {
 		return t, err
 	}
-	if err := m.preflight(c); err != nil {
+	if req.Options, err = m.preflight(c, plan, req.Options); err != nil {
 		return t, err
 	}
-	t.job, err = m.begin(req)
+	t.job, err = m.begin(ctx, req)
 	t.unlock = func() { t.removeStage(); unlock() }
 	if err != nil {
 		return t, err
@@ -195,8 +195,13 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if r.Options.NetworkLock == lockSkip && j.lockChosen && hasStreams(j.images) {
 			return errConnected
 		}
+		if sharesIPC(c) {
+			if err := criu.DropSysV(j.images); err != nil {
+				return err
+			}
+		}
 		if req.Options.LeaveRunning {
-			return nil
+			return noLinks(j.images)
 		}
 		// The last moment at which CRIU can still resume the container. From
 		// here on these images may be all there is of it. Docker removes its
@@ -209,11 +214,14 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if err == nil && req.member != nil {
 			err = req.member.commit(ctx)
 		}
+		if err == nil {
+			m.warn(j.network.hold(c))
+		}
 		if err == nil && restarts(c) {
 			err = m.stop(ctx, c)
 			j.ended = err == nil
 		}
-		return err
+		return err // then the recovery releases what is held
 	}
 	r.Ready = beforeFreeze(j.network, req)
 	if req.member != nil {

@@ -40,17 +40,20 @@ func (r *Restorer) unchanged(ctx context.Context, c docker.Container, from sourc
 	case err != nil:
 		return err
 	}
+	refused := &changes.RefusedError{Container: c.Name, Checkpoint: name, State: c.State, Changes: found.Own, Resized: found.Resized, Missing: found.Missing}
 	if found.Shared.Total > 0 {
 		r.warn(fmt.Sprintf("changes since %s where others may make them, too: %s", name, found.Shared.String()))
 	}
 	switch {
+	case found.Missing != nil:
+		return refused
 	case found.Own.Total == 0:
 		return nil
 	case r.KeepFiles && found.Resized == nil:
 		r.warn(fmt.Sprintf("files stay as they are now, with changes since %s: %s", name, found.Own.String()))
 		return nil
 	default:
-		return &changes.RefusedError{Container: c.Name, Checkpoint: name, State: c.State, Changes: found.Own, Resized: found.Resized}
+		return refused
 	}
 }
 
@@ -66,6 +69,13 @@ func (r *Restorer) search(ctx context.Context, c docker.Container, from source) 
 	}
 	s := changes.Search{
 		Since: from.FrozenAt, InUse: used.Files, Sizes: used.Sizes, Written: used.Written, Ghosts: used.Ghosts, RanOn: from.Options.LeaveRunning,
+	}
+	links, err := criu.ReadLinks(from.dir)
+	if err != nil {
+		return changes.Found{}, nil, damaged(from.Record, []string{err.Error()})
+	}
+	for _, l := range links {
+		s.Needed = append(s.Needed, l.Name)
 	}
 	var blind []string
 	s.Places, blind = places(from.Record, c, volumes)
@@ -90,7 +100,7 @@ func places(rec metadata.Record, c docker.Container, volumes []docker.Volume) (l
 	if upper == "" {
 		blind = append(blind, "the container's own layer: storage driver "+c.Driver)
 	} else {
-		list = append(list, changes.Place{Path: "/", Source: upper, Layer: true, Foreign: newer})
+		list = append(list, changes.Place{Path: "/", Source: upper, Layer: true, Lower: c.LowerDirs, Foreign: newer})
 	}
 	for _, m := range rec.Mounts {
 		clock := clockOf(m.FSType)

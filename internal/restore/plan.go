@@ -68,7 +68,7 @@ func (r *Restorer) plan(ctx context.Context, c docker.Container, rec metadata.Re
 		route, err = r.Route(ctx, c.Runtime)
 		return err
 	})
-	damage := r.verifyChain(rec)
+	damage := r.verifyChain(ctx, rec)
 	if err := cmp.Or(g.Wait(), damage); err != nil {
 		return Plan{}, err
 	}

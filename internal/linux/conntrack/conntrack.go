@@ -45,6 +45,22 @@ func (e Entry) String() string {
 	return fmt.Sprintf("%s %s -> %s, answered by %s -> %s", e.Protocol, e.Source, e.Destination, e.ReplySource, e.ReplyDestination)
 }
 
+// Incoming is the direction in which packets reach the host from the other end,
+// with the container at one of the addresses.
+func (e Entry) Incoming(addresses []netip.Addr) (from, to netip.AddrPort) {
+	if slices.Contains(addresses, e.ReplySource.Addr()) {
+		return e.Source, e.Destination
+	}
+	return e.ReplySource, e.ReplyDestination
+}
+
+// Translated says whether the two directions differ in more than their order: the
+// other end knows the container by an address of the host.
+func (e Entry) Translated() bool {
+	destination, source := e.translated()
+	return destination || source
+}
+
 // translated says whether the destination or the source is translated.
 func (e Entry) translated() (destination, source bool) {
 	return e.ReplySource != e.Destination, e.ReplyDestination != e.Source
