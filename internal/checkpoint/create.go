@@ -213,7 +213,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if r.Options.NetworkLock == lockSkip && j.lockChosen && hasStreams(j.images) {
 			return errConnected
 		}
-		if err := j.files.finish(ctx); err != nil || req.Options.LeaveRunning {
+		if err := j.files.wait(ctx); err != nil || req.Options.LeaveRunning {
 			return err
 		}
 		// The last moment at which CRIU can still resume the container. From
@@ -235,6 +235,9 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 			j.ended = err == nil
 		}
 		return err
+	}
+	if !req.Options.LinkRemap { // by which CRIU makes files in the dump, to be taken, too
+		r.Frozen = func() { j.files.finishAside(ctx) }
 	}
 	ready := beforeFreeze(j.network, req)
 	r.Ready = func(ctx context.Context) error {
