@@ -99,26 +99,36 @@ type RefusedError struct {
 	Container, Checkpoint string // as in web and web/before-upgrade
 	State                 string // of the container
 	Changes               List
-	// Resized and Missing, if any, stop the restore in any case: CRIU opens no file
-	// of another size than it had.
+	// Resized and Missing, if any, stop the restore in any case, unless the files are
+	// rolled back: CRIU opens no file of another size than it had.
 	Resized, Missing []string
+	// RollBack says that the checkpoint has all files that changed.
+	RollBack bool
 }
 
 // Hint is what can be done.
 func (e *RefusedError) Hint() string {
 	switch {
+	case e.RollBack && len(e.Missing) > 0:
+		return "--files=rollback restores with the files of the checkpoint, which had open " + first(e.Missing)
 	case len(e.Missing) > 0:
-		return "a restore needs what the container had open: put back " + strings.Join(e.Missing[:min(len(e.Missing), Shown)], ", ")
+		return "a restore needs what the container had open: put back " + first(e.Missing)
+	case len(e.Resized) == 0 && e.RollBack:
+		return "--files=keep restores with the files as they are now, --files=rollback with those of the checkpoint"
 	case len(e.Resized) == 0:
 		return "--files=keep restores with the files as they are now"
+	case e.RollBack:
+		return "--files=rollback restores with the files of the checkpoint; as they are now CRIU cannot open " + first(e.Resized)
 	}
-	return "CRIU restores an open file only in its size of then: put back " + strings.Join(e.Resized[:min(len(e.Resized), Shown)], ", ")
+	return "CRIU restores an open file only in its size of then: put back " + first(e.Resized)
 }
+
+func first(paths []string) string { return strings.Join(paths[:min(len(paths), Shown)], ", ") }
 
 func (e *RefusedError) Error() string {
 	if e.Changes.Total == 0 {
 		return fmt.Sprintf("%s needs %s, gone from container %s, which is %s, as before",
-			e.Checkpoint, strings.Join(e.Missing[:min(len(e.Missing), Shown)], ", "), e.Container, e.State)
+			e.Checkpoint, first(e.Missing), e.Container, e.State)
 	}
 	return fmt.Sprintf("files of container %s changed since %s: %s; the container is %s, as before",
 		e.Container, e.Checkpoint, e.Changes.String(), e.State)

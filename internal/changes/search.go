@@ -26,9 +26,14 @@ type Place struct {
 	// Foreign is for what is there in the place of what was: all that is in it
 	// counts as changed.
 	Foreign bool
+	// Filled is for what will be as it was: nothing is missing in it.
+	Filled bool
 	// Remounted is for what a newer container mounts, too: Docker sets owner and
 	// mode of an empty volume when it makes one.
 	Remounted bool
+	// Since, if set, goes before the search's: the place was put back then to what
+	// it was, and nothing ran in between.
+	Since time.Time
 }
 
 // Search says what to look for, and where.
@@ -76,7 +81,7 @@ func (s Search) Run(ctx context.Context) (Found, error) {
 	}
 	err := f.lookUp()
 	for _, file := range slices.Concat(s.InUse, s.Needed) {
-		if p, host, ok := f.place(file); ok && p.lacks(host) {
+		if p, host, ok := f.place(file); ok && !p.Filled && p.lacks(host) {
 			f.found.Missing = append(f.found.Missing, file)
 		}
 	}
@@ -151,7 +156,7 @@ func (f *finder) lookUp() error {
 		}
 		// A page that was written before the freeze and is not on the disk yet takes
 		// more without a fault, and the kernel learns of no change of the file.
-		if !gone && !is && f.RanOn && written[file] {
+		if !gone && !is && f.RanOn && p.Since.IsZero() && written[file] {
 			kind, is = Mapped, true
 		}
 		if is {

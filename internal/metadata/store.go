@@ -115,7 +115,7 @@ func (s Store) get(container, checkpoint string) (Record, error) {
 	if err = json.Unmarshal(data, &r); err != nil {
 		err = fmt.Errorf("%s: %w", RecordFile, err)
 	}
-	if err = cmp.Or(err, r.check(container, checkpoint), r.checkNames()); err != nil {
+	if err = cmp.Or(err, r.check(container, checkpoint), r.checkNames(), r.checkParts()); err != nil {
 		return r, damagedRecord(container, checkpoint, err)
 	}
 	return r, nil
@@ -171,8 +171,8 @@ func (r Record) check(container, checkpoint string) error {
 	if r.Name != container || r.Checkpoint != checkpoint {
 		return fmt.Errorf("its record is of %q/%q", r.Name, r.Checkpoint)
 	}
-	if r.SchemaVersion != SchemaVersion {
-		return fmt.Errorf("schema_version %d, want %d", r.SchemaVersion, SchemaVersion)
+	if !knownSchema(r.SchemaVersion) {
+		return fmt.Errorf("schema_version %d, want at most %d", r.SchemaVersion, SchemaVersion)
 	}
 	return nil
 }

@@ -16,14 +16,14 @@ const module = "github.com/checkpointctl/checkpointctl/"
 // allowed are the project's own packages that a package may import.
 var allowed = map[string][]string{
 	"cmd/checkpointctl":         {"cmd/checkpointctl/cli"},
-	"cmd/checkpointctl-runtime": {"internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
+	"cmd/checkpointctl-runtime": {"internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
 		"internal/batch", "internal/changes", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
 		"internal/preflight", "internal/recovery", "internal/restore", "internal/runtime", "internal/seal",
 	},
 	"internal/batch":                 {"internal/docker"},
-	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/linux", "internal/linux/conntrack", "internal/linux/dockerproxy", "internal/linux/hold", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/sysctl", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/preflight", "internal/recovery", "internal/runtime", "internal/seal"},
-	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/docker", "internal/linux", "internal/linux/conntrack", "internal/linux/hold", "internal/metadata", "internal/mounts", "internal/runtime"},
+	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/dockerproxy", "internal/linux/hold", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/sysctl", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/preflight", "internal/recovery", "internal/runtime", "internal/seal"},
+	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/hold", "internal/metadata", "internal/mounts", "internal/runtime", "internal/seal"},
 	"internal/docker":                {"internal/linux", "internal/mounts", "internal/runtime"},
 	"internal/dockerd":               {"internal/linux", "internal/runtime"},
 	"internal/config":                nil,
@@ -31,7 +31,7 @@ var allowed = map[string][]string{
 	"internal/linux":                 {"internal/linux/netns"},
 	"internal/metadata":              nil,
 	"internal/mounts":                nil,
-	"internal/recovery":              {"internal/criu", "internal/docker", "internal/linux", "internal/linux/hold", "internal/linux/netns", "internal/metadata", "internal/runtime"},
+	"internal/recovery":              {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/hold", "internal/linux/netns", "internal/metadata", "internal/runtime"},
 	"internal/runtime":               {"internal/linux", "internal/linux/conntrack", "internal/linux/sysctl"},
 	"internal/seal":                  nil,
 	"internal/linux/conntrack":       {"internal/linux/netns"},
@@ -43,6 +43,7 @@ var allowed = map[string][]string{
 	"internal/linux/sockdiag":        {"internal/linux/netns"},
 	"internal/linux/tasks":           nil,
 	"internal/changes":               nil,
+	"internal/layer":                 nil,
 	"internal/preflight":             {"internal/linux/tasks", "internal/mounts"},
 }
 
@@ -59,6 +60,7 @@ var users = map[string]string{
 // light are packages that small static programs import: with all that they
 // need in turn they take no other libraries than those of these paths.
 var light = map[string][]string{
+	"internal/layer":   {"golang.org/x/"},
 	"internal/runtime": {"golang.org/x/", "github.com/moby/sys/mountinfo", "github.com/ti-mo/", "github.com/mdlayher/", "github.com/pkg/errors", "github.com/josharian/native", "github.com/google/go-cmp"},
 }
 
