@@ -49,11 +49,17 @@ func Command(pid int) string {
 	return strings.TrimSpace(string(name))
 }
 
+// Arguments returns the process's command line; a single empty one when there is
+// no such process.
+func Arguments(pid int) []string {
+	data, _ := os.ReadFile(proc(pid, "cmdline"))
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+}
+
 // Option returns the value of an option in a process's command line, in either
 // spelling (--name value, --name=value); empty when there is none.
 func Option(pid int, name string) string {
-	data, _ := os.ReadFile(proc(pid, "cmdline"))
-	args := strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+	args := Arguments(pid)
 	for i, arg := range args {
 		if value, ok := strings.CutPrefix(arg, name+"="); ok {
 			return value
