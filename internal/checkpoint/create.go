@@ -75,7 +75,8 @@ type Request struct {
 	// Progress, if set, hears of every round.
 	Progress func(criu.Round, criu.Stop)
 
-	member *member // of a group, nil for one alone
+	member  *member  // of a group, nil for one alone
+	watched []string // paths of files that inotify or fanotify watches
 }
 
 func (r Request) tracked() bool { return r.Rounds != nil || r.Parent != "" }
@@ -117,7 +118,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err := m.Recovery.BeforeDump(ctx, c); err != nil {
 		return t, err
 	}
-	if req.Options, err = m.preflight(c, plan, req.Options); err != nil {
+	if err := m.preflight(&req, plan); err != nil {
 		return t, err
 	}
 	trees, warnings, err := m.trees(ctx, req)
@@ -190,7 +191,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 	ns, emptyNet := namespaces(c)
 	r := criu.Request{
 		PID: c.PID, Root: c.RootFS, ImageDir: j.images, External: plan.External(),
-		ExternalNS: ns, EmptyNetNS: emptyNet, Parent: j.parentDir, Options: j.options,
+		ExternalNS: ns, EmptyNetNS: emptyNet, Parent: j.parentDir, Options: j.options, Watched: req.watched,
 		// Its tasks would run at once, with their sockets in repair mode. The
 		// recovery thaws them last.
 		BeforeEnd: func() {
@@ -222,7 +223,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 			return err
 		}
 		if req.Options.LeaveRunning {
-			return noLinks(j.images)
+			return noLinks(j.images, plan)
 		}
 		// The last moment at which CRIU can still resume the container. From
 		// here on these images may be all there is of it. Docker removes its

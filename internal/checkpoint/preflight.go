@@ -2,6 +2,7 @@ package checkpoint
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -32,6 +33,7 @@ func Facts(c docker.Container, plan mounts.Plan) (f preflight.Facts, err error) 
 	}
 	f.Beside = beside(c, f.Tasks)
 	f.InImage = inImage(c, f.Tasks)
+	f.Watched, f.Lost = watched(c.PID, f.Tasks)
 	if slices.ContainsFunc(plan.Items, func(i mounts.Item) bool { return i.Mount.Shared != 0 }) {
 		f.HostGroups = hostGroups(c.PID)
 	}
@@ -130,12 +132,12 @@ func hasSocket(pid int, name string) bool {
 	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
 }
 
-// settled is how old a process is that docker exec started and that is no health
-// check.
+// settled is how old a process is that is worth a word: docker exec is often used
+// for a moment.
 const settled = 2 * time.Second
 
-// beside are the container's processes that do not descend from its first one.
-// The younger ones, health checks among them, are left out.
+// beside are the container's processes that do not descend from its first one,
+// without health checks, which Docker starts by docker exec, too.
 func beside(c docker.Container, tree []tasks.Task) (list []preflight.Beside) {
 	f, err := c.Freezer()
 	if err != nil {
@@ -147,11 +149,28 @@ func beside(c docker.Container, tree []tasks.Task) (list []preflight.Beside) {
 	}
 	for _, pid := range pids {
 		known := slices.ContainsFunc(tree, func(t tasks.Task) bool { return t.PID == pid })
-		if !known && linux.Age(pid) > settled {
+		if !known && linux.Age(pid) > settled && !checksHealth(c, pid) {
 			list = append(list, preflight.Beside{PID: pid, Name: linux.Command(pid)})
 		}
 	}
 	return list
+}
+
+// checksHealth says whether a process is the container's health check, or was
+// started by it.
+func checksHealth(c docker.Container, pid int) bool {
+	if len(c.HealthCheck) < 2 {
+		return false
+	}
+	for range 4 { // a shell, what it runs, and what that runs
+		args := linux.Arguments(pid)
+		if c.HealthCheck[0] == "CMD-SHELL" && (args[len(args)-1] == c.HealthCheck[1] || slices.Equal(args, strings.Fields(c.HealthCheck[1]))) ||
+			slices.Equal(args, c.HealthCheck[1:]) {
+			return true
+		}
+		pid = linux.Parent(pid)
+	}
+	return false
 }
 
 // inImage looks for the files that were removed in the layers of the image.
@@ -178,6 +197,45 @@ func inImage(c docker.Container, tree []tasks.Task) map[string]uint64 {
 		}
 	}
 	return found
+}
+
+// overlayMagic is that of overlayfs, see statfs(2).
+const overlayMagic = 0x794c7630
+
+// searchLimit is for the search of watched files.
+const searchLimit = 3 * time.Second
+
+// watched finds the paths of watched files on the container's root, if that is
+// overlayfs, which opens none by the handle that the kernel tells. CRIU would look
+// for them while the container is frozen, in a few places only.
+func watched(pid int, tree []tasks.Task) (paths map[tasks.Watch]string, lost map[tasks.Watch]bool) {
+	var root unix.Statfs_t
+	var st unix.Stat_t
+	name := fmt.Sprintf("/proc/%d/root", pid)
+	if unix.Statfs(name, &root) != nil || root.Type != overlayMagic || unix.Stat(name, &st) != nil {
+		return nil, nil
+	}
+	var wanted []tasks.Watch
+	for _, t := range tree {
+		for _, file := range t.Files {
+			for _, w := range file.Watches {
+				if w.Dev == st.Dev {
+					wanted = append(wanted, w)
+				}
+			}
+		}
+	}
+	if wanted == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), searchLimit)
+	defer cancel()
+	paths, complete := tasks.Find(ctx, pid, wanted)
+	lost = map[tasks.Watch]bool{}
+	for _, w := range wanted {
+		lost[w] = complete && paths[w] == ""
+	}
+	return paths, lost
 }
 
 // longMounts are the mounts of lines that are too long for CRIU.
@@ -221,35 +279,38 @@ func hostGroups(pid int) map[int]bool {
 }
 
 // preflight returns a *preflight.RefusedError if a rule stands against the
-// checkpoint, and else the options with what the container needs besides. It comes
+// checkpoint. Else it adds to the request what the container needs besides. It comes
 // after the recovery, which ends a CRIU that a killed run left: that one would be
 // a tracer.
-func (m *Creator) preflight(c docker.Container, plan mounts.Plan, o criu.Options) (criu.Options, error) {
+func (m *Creator) preflight(req *Request, plan mounts.Plan) error {
 	if m.Facts == nil {
-		return o, nil
+		return nil
 	}
+	c, o := req.Container, &req.Options
 	facts, err := m.Facts(c, plan)
 	if err != nil {
-		return o, fmt.Errorf("container %s: %w", c.Name, err)
+		return fmt.Errorf("container %s: %w", c.Name, err)
 	}
-	if list := preflight.Check(facts, Rules(o)); list != nil {
-		return o, &preflight.RefusedError{Container: c.Name, Refusals: list}
+	if list := preflight.Check(facts, Rules(*o)); list != nil {
+		return &preflight.RefusedError{Container: c.Name, Refusals: list}
 	}
-	adapted, notes := preflight.Adapt(facts, Rules(o))
-	o.LinkRemap, o.GhostLimit = adapted.LinkRemap, adapted.GhostLimit
+	adapted, notes := preflight.Adapt(facts, Rules(*o))
+	o.LinkRemap, o.GhostLimit, req.watched = adapted.LinkRemap, adapted.GhostLimit, facts.Paths()
 	for _, text := range append(notes, preflight.Notes(facts)...) {
 		m.warn([]string{fmt.Sprintf("container %s: %s", c.Name, text)})
 	}
-	return o, nil
+	return nil
 }
 
 // noLinks refuses images that need a name which CRIU takes away at the end of a
 // dump after which the container runs on. The rules of preflight may have missed
 // the file: it was opened, or removed, later.
-func noLinks(images string) error {
+func noLinks(images string, plan mounts.Plan) error {
 	links, err := criu.ReadLinks(images)
-	if err == nil && links != nil {
-		err = fmt.Errorf("the name of %s, which is open, was removed meanwhile, and the file has another one: no restore would find it", links[0].Path)
+	for _, l := range links {
+		if !preflight.InImages(plan, l.Name) {
+			return fmt.Errorf("the name of %s, which is open, was removed meanwhile, and the file has another one: no restore would find it", l.Path)
+		}
 	}
 	return err
 }

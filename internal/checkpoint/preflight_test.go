@@ -36,6 +36,28 @@ func TestRefusedByPreflight(t *testing.T) {
 	}
 }
 
+func TestChecksHealth(t *testing.T) {
+	child := exec.Command("sh", "-c", "sleep 60; true")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
+	for _, test := range []struct {
+		check []string
+		want  bool
+	}{
+		{[]string{"CMD-SHELL", "sleep 60; true"}, true},
+		{[]string{"CMD", "sh", "-c", "sleep 60; true"}, true},
+		{[]string{"CMD-SHELL", "sleep 6"}, false},
+		{[]string{"NONE"}, false},
+		{nil, false},
+	} {
+		if got := checksHealth(docker.Container{HealthCheck: test.check}, child.Process.Pid); got != test.want {
+			t.Errorf("%q: %v", test.check, got)
+		}
+	}
+}
+
 // It is part of every checkpoint: 10 ms are the limit for a small container.
 func BenchmarkFacts(b *testing.B) {
 	for range b.N {

@@ -37,6 +37,8 @@ type Request struct {
 	// ImageDir; empty for none. It needs Options.TrackMem.
 	Parent  string
 	Options Options
+	// Watched are paths at which CRIU looks first for files that are watched.
+	Watched []string
 	// Rounds, if set, go before the dump. They need Options.TrackMem.
 	Rounds *Rounds
 	// Ready, if set, runs after the rounds, right before the dump. Its failure

@@ -87,6 +87,7 @@ func rpcOptions(req Request, to images) (*rpc.CriuOpts, func(), error) {
 		ManageCgroupsMode: &mode,
 		NetworkLock:       &lock,
 		External:          req.ExternalNS,
+		IrmapScanPaths:    req.Watched,
 		// The kernel takes connections for a server that has no time to accept
 		// them, a frozen one above all. CRIU would refuse them; so it leaves them
 		// out of the images: if the server runs on, it accepts them afterwards.

@@ -37,6 +37,7 @@ type Container struct {
 	Labels             map[string]string
 	AutoRemove, TTY    bool
 	RestartPolicy      string
+	HealthCheck        []string // as the image or the user gave it: CMD-SHELL or CMD, and what follows
 	PIDMode            string
 	NetworkMode        string
 	Cgroups            linux.Cgroups
@@ -82,6 +83,9 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 		RestartPolicy: string(r.HostConfig.RestartPolicy.Name),
 		PIDMode:       string(r.HostConfig.PidMode), NetworkMode: string(r.HostConfig.NetworkMode),
 		Settings: settings(r),
+	}
+	if r.Config.Healthcheck != nil {
+		out.HealthCheck = r.Config.Healthcheck.Test
 	}
 	// Docker writes what RFC 3339 is; a zero time does no harm.
 	out.StartedAt, _ = time.Parse(time.RFC3339Nano, r.State.StartedAt)

@@ -49,7 +49,8 @@ func Command(pid int) string {
 	return strings.TrimSpace(string(name))
 }
 
-// Arguments returns the command line of a process.
+// Arguments returns the process's command line; a single empty one when there is
+// no such process.
 func Arguments(pid int) []string {
 	data, _ := os.ReadFile(proc(pid, "cmdline"))
 	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")

@@ -39,6 +39,20 @@ type Plan struct {
 	Items []Item
 }
 
+// At returns the item of the innermost mount that a path is on; the zero Item for
+// none.
+func (p Plan) At(file string) Item {
+	var best Item
+	for _, i := range p.Items {
+		at := strings.TrimSuffix(i.Mount.Path, "/")
+		// A later mount at the same path covers the earlier one.
+		if (file == at || strings.HasPrefix(file, at+"/")) && len(i.Mount.Path) >= len(best.Mount.Path) {
+			best = i
+		}
+	}
+	return best
+}
+
 // Facts are what the policy knows beside the mount table. Paths are in the
 // container, with symbolic links resolved as the runtime resolves them.
 type Facts struct {

@@ -2,11 +2,14 @@ package preflight
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 
 	"github.com/docker/go-units"
 
 	"github.com/checkpointctl/checkpointctl/internal/linux/tasks"
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
 )
 
 // MaxGhost is the largest file without a name, in bytes, that is put into the
@@ -49,6 +52,14 @@ func (f Facts) ofImage(n nameless) bool {
 	return known && n.Links == 1 && inode == n.Inode
 }
 
+// InImages says whether a file lies in memory that goes into the images, with the
+// name that --link-remap gives it: every restore finds it. glibc's named semaphores
+// are such files, whose first name is removed at once.
+func InImages(plan mounts.Plan, path string) bool {
+	i := plan.At(path)
+	return i.Action == mounts.Dump && i.Mount.FSType == "tmpfs"
+}
+
 // unlinked are open or mapped files without a name that do not go into the images:
 // those that are too large, and those that have another name. CRIU gives the
 // latter a name that a restore takes away, and the end of a dump, too, if the
@@ -60,6 +71,7 @@ func unlinked(f Facts, o Options) (list []Refusal) {
 	}
 	for _, n := range f.nameless() {
 		switch {
+		case n.Links > 0 && InImages(f.Plan, n.path):
 		case n.Links > 0 && !f.ofImage(n):
 			if !o.LinkRemap || o.LeaveRunning {
 				r := of(n.task, "CRIU can keep it only for a container that does not run on",
@@ -82,12 +94,31 @@ func unlinked(f Facts, o Options) (list []Refusal) {
 	return list
 }
 
+// lostWatches are of files that no path leads to, by which alone a restore can
+// watch them again.
+func lostWatches(f Facts, _ Options) (list []Refusal) {
+	for _, t := range f.Tasks {
+		for _, file := range t.Files {
+			for _, w := range file.Watches {
+				if f.Lost[w] {
+					list = append(list, of(t, "CRIU cannot dump the watch", "have the program end the watch, or start it again",
+						"watches a file whose name was removed (descriptor %d, inode %d)", file.FD, w.Inode))
+				}
+			}
+		}
+	}
+	return list
+}
+
+// Paths are those that CRIU is to look at for watched files, see Facts.Watched.
+func (f Facts) Paths() []string { return slices.Sorted(maps.Values(f.Watched)) }
+
 // Adapt returns the options with what the container needs, and says what that is.
 func Adapt(f Facts, o Options) (Options, []string) {
 	var said []string
 	var most nameless
 	for _, n := range f.nameless() {
-		o.LinkRemap = o.LinkRemap || f.ofImage(n)
+		o.LinkRemap = o.LinkRemap || f.ofImage(n) || n.Links > 0 && InImages(f.Plan, n.path)
 		if n.Size > most.Size && (n.Links == 0 || f.ofImage(n)) {
 			most = n
 		}

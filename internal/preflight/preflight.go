@@ -27,6 +27,10 @@ type Facts struct {
 	// InImage are the inodes of files of the image, by path, for the files that
 	// the tasks use and whose name was removed.
 	InImage map[string]uint64
+	// Watched are the paths of watched files that CRIU cannot open by what the kernel
+	// says of them; Lost are those that have none.
+	Watched map[tasks.Watch]string
+	Lost    map[tasks.Watch]bool
 	// SharedIPC is whose the IPC namespace is: host, or the name of a container.
 	// It is empty for one of the container's own.
 	SharedIPC string
@@ -94,7 +98,7 @@ func Check(f Facts, o Options) []Refusal {
 	}
 	var list []Refusal
 	for _, rule := range [...]func(Facts, Options) []Refusal{
-		traced, foreignNamespaces, descriptors, pipes, unixSockets, linkLocal, unlinked, segments, otherUsers,
+		traced, foreignNamespaces, descriptors, pipes, unixSockets, linkLocal, unlinked, lostWatches, segments, otherUsers,
 		longMounts, replacedBinds, sharedMounts,
 	} {
 		list = append(list, rule(f, o)...)

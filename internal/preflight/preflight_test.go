@@ -122,6 +122,8 @@ func TestRules(t *testing.T) {
 		"hard link, runs on":  {ofTask(tasks.Task{Files: removed(tasks.Unlinked{Links: 1})}), Options{LinkRemap: true, LeaveRunning: true}, "process 42 (web) uses /tmp/a", "--link-remap --leave-running=false"},
 		"hard link, is ended": {ofTask(tasks.Task{Files: removed(tasks.Unlinked{Links: 1})}), Options{LinkRemap: true}, "", ""},
 		"file of the image":   {but(ofTask(tasks.Task{Files: removed(tasks.Unlinked{Links: 1, Inode: 3})}), func(f *Facts) { f.InImage = map[string]uint64{"/tmp/a": 3} }), keeps, "", ""},
+		"semaphore":           {but(ofTask(tasks.Task{Files: removed(tasks.Unlinked{Links: 1})}), func(f *Facts) { f.Plan = table(root, "2 1 0:7 / /tmp rw - tmpfs s rw") }), keeps, "", ""},
+		"link in a bind":      {but(ofTask(tasks.Task{Files: removed(tasks.Unlinked{Links: 1})}), func(f *Facts) { f.Plan = table(root, "2 1 0:7 / /bind rw - tmpfs s rw") }), keeps, "process 42 (web) uses /tmp/a", "--link-remap --leave-running=false"},
 		"ghost":               {ofTask(tasks.Task{Files: removed(tasks.Unlinked{Size: MaxGhost})}), keeps, "", ""},
 		"large ghost": {ofTask(tasks.Task{Maps: []tasks.Mapping{{Path: "/tmp/b", Unlinked: &tasks.Unlinked{Size: MaxGhost + 4096}}}}), keeps,
 			"process 42 (web) uses /tmp/b (256MiB), whose name was removed: it is larger than the 256MiB", "--ghost-limit 268439552"},

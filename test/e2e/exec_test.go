@@ -148,3 +148,16 @@ func TestRepairOfAPausedExec(t *testing.T) {
 	}
 	b.await(b.count())
 }
+
+// What docker exec started does not descend from the container's first process:
+// CRIU does not see it, and the checkpoint says so.
+func TestExecIsNotPartOfTheCheckpoint(t *testing.T) {
+	t.Parallel()
+	b := counter(t)
+	docker(t, "exec", "-d", b.name, "sleep", "1000")
+	time.Sleep(3 * time.Second)
+	r := b.must(0, "checkpoint", b.name)
+	if !strings.Contains(r.stderr, "(sleep), which docker exec started, is not part of the checkpoint") {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+}

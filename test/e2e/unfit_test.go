@@ -228,3 +228,40 @@ func TestWithoutSysResource(t *testing.T) {
 		}
 	})
 }
+
+// Watches of files on overlayfs, named semaphores, packet sockets and pings work
+// on after a restore.
+func TestKindsOfDescriptors(t *testing.T) {
+	t.Parallel()
+	b := start(t, append([]string{"--cap-add", "NET_RAW", "--cap-add", "SYS_ADMIN", "--sysctl", "net.ipv4.ping_group_range=0 2147483647"}, python(`
+libc = ctypes.CDLL("libc.so.6", use_errno=True); libc.sem_open.restype = ctypes.c_void_p
+def check(result):
+    if result < 0: raise OSError(ctypes.get_errno(), "no")
+    return result
+os.makedirs("/srv/a/b/c"); open("/srv/x", "w").close()
+inotify = check(libc.inotify_init1(os.O_NONBLOCK))
+check(libc.inotify_add_watch(inotify, b"/srv/x", 0x2)); check(libc.inotify_add_watch(inotify, b"/usr/lib/python3.11/json", 0x100))
+fanotify = check(libc.fanotify_init(2, 0))
+check(libc.fanotify_mark(fanotify, 1, ctypes.c_uint64(0x8000002), -100, b"/srv/a/b/c"))
+semaphore = ctypes.c_void_p(libc.sem_open(b"/s", os.O_CREAT, 0o600, 0))
+ping = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP); ping.settimeout(5)
+packet = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); packet.bind(("lo", 0)); packet.settimeout(5)
+def works():
+    with open("/srv/x", "a") as f: f.write("x")
+    with open("/srv/a/b/c/x", "w") as f: f.write("x")
+    open("/usr/lib/python3.11/json/new", "w").close(); os.unlink("/usr/lib/python3.11/json/new")
+    if os.read(inotify, 4096).count(b"new") != 1: raise Exception("inotify")
+    os.close(int.from_bytes(os.read(fanotify, 24)[16:20], "little"))
+    libc.sem_post(semaphore)
+    if libc.sem_trywait(semaphore) != 0: raise Exception("semaphore")
+    ping.sendto(b"\x08\0\0\0\0\0\0\1x", ("127.0.0.1", 0)); ping.recv(99); packet.recv(99)
+def print(*args, to=print, **options): works(); to(*args, **options)
+`)...)...)
+	at := b.await(8)
+	for range 2 {
+		b.checkpoint("--leave-running=false")
+		b.restore()
+		b.goesOn(at)
+		at = b.count()
+	}
+}

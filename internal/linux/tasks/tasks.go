@@ -36,9 +36,14 @@ type File struct {
 	Interface string
 	// Unlinked is a file whose name was removed; nil for others.
 	Unlinked *Unlinked
+	// Watches are those of an inotify or fanotify descriptor.
+	Watches []Watch
 	// Pipe is one without a name; Readable is known of pipes only.
 	Pipe, Readable bool
 }
+
+// Watch is a file that inotify or fanotify reports on, as stat(2) has it.
+type Watch struct{ Dev, Inode uint64 }
 
 // Socket returns the inode of a socket; 0 for what is none.
 func (f File) Socket() uint64 {
@@ -178,6 +183,10 @@ func files(dir *directory) ([]File, error) {
 			info, _ := dir.read("fdinfo/" + name)
 			f.Interface = field(info, "iff")
 		}
+		if target == "anon_inode:inotify" || target == "anon_inode:[fanotify]" {
+			info, _ := dir.read("fdinfo/" + name)
+			f.Watches = watches(info)
+		}
 		if strings.HasSuffix(target, deleted) {
 			f.Unlinked = d.unlinked(name)
 		}
@@ -189,4 +198,28 @@ func files(dir *directory) ([]File, error) {
 		list = append(list, f)
 	}
 	return list, nil
+}
+
+// watches reads the lines of inotify and fanotify in fdinfo, proc_pid_fdinfo(5).
+// Watches of a whole mount or filesystem have no inode.
+func watches(info []byte) (list []Watch) {
+	for line := range strings.Lines(string(info)) {
+		var inode, dev uint64
+		for _, f := range strings.Fields(line) {
+			name, value, _ := strings.Cut(f, ":")
+			n, err := strconv.ParseUint(value, 16, 64)
+			switch {
+			case err != nil:
+			case name == "ino":
+				inode = n
+			case name == "sdev":
+				dev = n
+			}
+		}
+		if inode != 0 && strings.Contains(line, "notify ") {
+			// The kernel's own form of a device number, MKDEV in linux/kdev_t.h.
+			list = append(list, Watch{Dev: unix.Mkdev(uint32(dev>>20), uint32(dev&(1<<20-1))), Inode: inode})
+		}
+	}
+	return list
 }

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"slices"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestTree(t *testing.T) {
@@ -30,7 +32,7 @@ func TestTree(t *testing.T) {
 		t.Errorf("%+v, %v", list[0], err)
 	}
 	i := slices.IndexFunc(list, func(task Task) bool { return task.PID == cmd.Process.Pid })
-	if i < 0 || !slices.Contains(list[i].Files, File{FD: 3, Target: "/dev/null"}) {
+	if i < 0 || !slices.ContainsFunc(list[i].Files, func(f File) bool { return f.FD == 3 && f.Target == "/dev/null" }) {
 		t.Errorf("no child %d with its descriptor in %+v", cmd.Process.Pid, list)
 	}
 }
@@ -59,5 +61,16 @@ func BenchmarkTree(b *testing.B) {
 		if _, err := Tree(os.Getpid()); err != nil {
 			b.Fatal(fmt.Errorf("own tree: %w", err))
 		}
+	}
+}
+
+func TestWatches(t *testing.T) {
+	const info = "pos:\t0\nflags:\t02004000\nmnt_id:\t15\n" +
+		"inotify wd:2 ino:d087b sdev:800013 mask:800afce ignored_mask:0 fhandle-bytes:8 fhandle-type:1 f_handle:7b080d0073b9ae2e\n" +
+		"fanotify flags:10 event-flags:0\nfanotify mnt_id:12 mflags:40 mask:38 ignored_mask:40000000\n" +
+		"fanotify ino:4f969 sdev:47 mflags:0 mask:3b ignored_mask:40000000 fhandle-bytes:8 fhandle-type:1 f_handle:69f90400c275b5b4\n"
+	want := []Watch{{unix.Mkdev(8, 19), 0xd087b}, {unix.Mkdev(0, 0x47), 0x4f969}}
+	if got := watches([]byte(info)); !slices.Equal(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
