@@ -209,7 +209,7 @@ func (f *files) begin(ctx context.Context, m *Creator, req Request, name string)
 		f.dir, err = m.Store.Staging(req.Container.Name, name, need)
 	}
 	if err != nil {
-		return fmt.Errorf("container %s: no room for a copy of its files (--rootfs=false leaves them out): %w", req.Container.Name, err)
+		return fmt.Errorf("container %s: copying its files: %w", req.Container.Name, err)
 	}
 	for i, t := range f.trees {
 		if t.capture, err = layer.New(t.source, t.kind, t.mapped, filepath.Join(f.dir, fmt.Sprint("part-", i))); err != nil {

@@ -110,13 +110,16 @@ func (d *Draft) Sync() error {
 }
 
 // Staging makes an empty hidden directory for copies of the files that go into a
-// checkpoint, if its filesystem has room for so many bytes: ErrNoStage. What a
+// checkpoint, if its filesystem has room for so many bytes: ErrNoRoom. What a
 // killed run left there is removed.
 func (s Store) Staging(container, checkpoint string, need int64) (string, error) {
 	dir := s.hidden(container, checkpoint, stagingPrefix)
-	err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700))
-	if err == nil {
-		err = room(dir, need, "its files take")
+	if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700)); err != nil {
+		return "", err
+	}
+	free, err := free(dir)
+	if err == nil && free < need {
+		err = fmt.Errorf("%w: it has %d MiB, the files take %d MiB", ErrNoRoom, free>>20, need>>20)
 	}
 	return dir, err
 }

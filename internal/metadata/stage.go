@@ -53,7 +53,7 @@ func NewStage(ctx context.Context, dir string, need int64) (*Stage, error) {
 	for _, left := range abandoned(dir) {
 		_ = os.RemoveAll(left)
 	}
-	if err := room(dir, need, "the container has"); err != nil {
+	if err := room(dir, need); err != nil {
 		return nil, err
 	}
 	s := &Stage{top: filepath.Join(dir, stagePrefix+rand.Text())}
@@ -130,10 +130,22 @@ func inMemory(dir string) bool {
 
 // room says whether so many bytes fit into a directory, and into memory if it
 // is there.
-func room(dir string, need int64, what string) error {
+func room(dir string, need int64) error {
+	free, err := free(dir)
+	if err != nil {
+		return err
+	}
+	if free < need {
+		return fmt.Errorf("%w: %s has room for %d MiB, the container has %d MiB of memory", ErrNoStage, dir, free>>20, need>>20)
+	}
+	return nil
+}
+
+// free is the room that a directory has, in bytes.
+func free(dir string) (int64, error) {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
-		return err
+		return 0, err
 	}
 	free := int64(fs.Bavail) * fs.Bsize
 	if inMemory(dir) {
@@ -143,10 +155,7 @@ func room(dir string, need int64, what string) error {
 		}
 		free = min(free, available)
 	}
-	if free < need {
-		return fmt.Errorf("%w: %s has room for %d MiB, %s %d MiB", ErrNoStage, dir, free>>20, what, need>>20)
-	}
-	return nil
+	return free, nil
 }
 
 // memAvailable is what can be allocated without swapping, proc_meminfo(5).

@@ -23,6 +23,7 @@ var (
 	ErrDamaged      = errors.New("checkpoint is damaged")
 	ErrNeeded       = errors.New("checkpoint is needed by another")
 	ErrInUse        = errors.New("checkpoint is in use")
+	ErrNoRoom       = errors.New("the store has no room")
 )
 
 // plainName leaves the length to validName: a counted repeat takes 3 ms to

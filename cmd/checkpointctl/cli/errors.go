@@ -83,6 +83,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitSealed, "checkpointctl inspect CONTAINER CHECKPOINT shows to whom"
 	case errors.Is(err, metadata.ErrNoStage):
 		return exitOther, "name a tmpfs with room by --stage, or a directory on a disk if unencrypted images may be there for the while"
+	case errors.Is(err, metadata.ErrNoRoom):
+		return exitOther, "make room, take another --dir, or leave the files out: --rootfs=false"
 	case errors.Is(err, restore.ErrCircle):
 		return exitState, "docker inspect shows whose namespaces each has"
 	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName), errors.Is(err, seal.ErrBadKey):
