@@ -15,13 +15,15 @@ const SchemaVersion = 1
 
 // Container is what was known of a container before its dump.
 type Container struct {
-	ID          string            `json:"id"`
-	Name        string            `json:"name"`
-	PID         int               `json:"pid"`
-	StartedAt   time.Time         `json:"started_at"`
-	State       string            `json:"state"`
-	Image       string            `json:"image"`
-	ImageDigest string            `json:"image_digest"`
+	ID          string    `json:"id"`
+	Name        string    `json:"name"`
+	PID         int       `json:"pid"`
+	StartedAt   time.Time `json:"started_at"`
+	State       string    `json:"state"`
+	Image       string    `json:"image"`
+	ImageDigest string    `json:"image_digest"`
+	// ImageLayers are the image's diff_ids; nil in older records.
+	ImageLayers []string          `json:"image_layers,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Driver      string            `json:"driver"`
 	RootFS      string            `json:"rootfs"`
