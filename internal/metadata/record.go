@@ -208,6 +208,17 @@ type File struct {
 	CRC32C string `json:"crc32c,omitempty"`
 }
 
+// Imported is how a checkpoint came here. What such a record says of the container
+// is somebody else's word.
+type Imported struct {
+	At       time.Time `json:"at"`
+	SignedBy string    `json:"signed_by,omitempty"` // empty if that was not asked
+}
+
+// IsOf says whether the checkpoint is of this very container: never for an
+// imported one, whose record could name any.
+func (r Record) IsOf(id string) bool { return r.Imported == nil && r.ID == id }
+
 // What a record is of.
 const (
 	KindCheckpoint = "checkpoint"
@@ -242,6 +253,8 @@ type Record struct {
 	CPUFeatures  []string  `json:"cpu_features"`
 	Stats        Stats     `json:"stats"`
 	SizeBytes    int64     `json:"size_bytes"` // on the disk; holes take none
+	// Imported says that it came in an archive; nil for one made here.
+	Imported *Imported `json:"imported,omitempty"`
 	// Encrypted says that the files are sealed, to these recipients.
 	Encrypted  bool     `json:"encrypted"`
 	Recipients []string `json:"recipients,omitempty"`
