@@ -11,7 +11,8 @@ import (
 const RecordFile = "container.json"
 
 // SchemaVersion is what this program writes. Keys are only ever added to it.
-const SchemaVersion = 1
+// Version 2 added parts, and reads those of version 1, which have memory alone.
+const SchemaVersion = 2
 
 // Container is what was known of a container before its dump.
 type Container struct {
@@ -258,7 +259,10 @@ type Record struct {
 	// Encrypted says that the files are sealed, to these recipients.
 	Encrypted  bool     `json:"encrypted"`
 	Recipients []string `json:"recipients,omitempty"`
-	Files      []File   `json:"files"`
+	// Parts are what the files are of, and Binds what was mounted and not taken.
+	Parts []Part `json:"parts,omitempty"`
+	Binds []Bind `json:"binds,omitempty"`
+	Files []File `json:"files"`
 }
 
 // Last is the directory of the newest images, below the checkpoint's: the next
