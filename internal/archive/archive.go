@@ -34,7 +34,7 @@ const (
 )
 
 const (
-	imageDir     = "checkpoint/"
+	imageDir     = "checkpoint/" // an entry, too: some look for it
 	sealedSuffix = ".age"
 )
 

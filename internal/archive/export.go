@@ -91,6 +91,9 @@ func (e Export) tar(ctx context.Context, chain []metadata.Record, w io.Writer) e
 			return err
 		}
 	}
+	if err := t.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: imageDir, Mode: 0o700, ModTime: t.at}); err != nil {
+		return err
+	}
 	p := progress{report: e.Progress}
 	for _, f := range files {
 		p.total += f.SizeBytes

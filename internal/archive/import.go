@@ -183,7 +183,7 @@ func (i Import) fill(t *reader, draft *metadata.Draft, rec *metadata.Record) err
 		wanted[entryOf(f.Name)] = f
 		p.total += f.SizeBytes
 	}
-	known := map[string]bool{configEntry: true, specEntry: true, networkEntry: true}
+	known := map[string]bool{configEntry: true, specEntry: true, networkEntry: true, imageDir: true}
 	for {
 		h, err := t.next()
 		if errors.Is(err, io.EOF) {

@@ -44,6 +44,8 @@ func (t *reader) next() (*tar.Header, error) {
 		return nil, refused("it has more than %d entries", maxFiles)
 	}
 	switch {
+	case h.Typeflag == tar.TypeDir && h.Name == imageDir && len(h.PAXRecords) == 0:
+		return h, nil
 	case path.IsAbs(h.Name):
 		return nil, refused("entry %q has an absolute name", h.Name)
 	case path.Clean(h.Name) != h.Name || h.Name == ".." || len(h.Name) > 3 && h.Name[:3] == "../":

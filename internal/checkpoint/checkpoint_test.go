@@ -91,7 +91,7 @@ func TestCreate(t *testing.T) {
 	if !dump.got.EmptyNetNS || dump.got.Root != "/merged" || dump.got.PID != os.Getpid() {
 		t.Errorf("request %+v", dump.got)
 	}
-	if r.Checkpoint != "checkpoint1" || r.Versions.CRIU != "4.1.1" || r.Stats.FrozenUS != 7 || len(r.Files) != 2 {
+	if r.Checkpoint != "checkpoint1" || r.Versions.CRIU != "4.1.1" || r.Stats.FrozenUS != 7 || len(r.Files) != 3 {
 		t.Errorf("record %+v", r)
 	}
 	stored, err := m.Store.Get("web", "checkpoint1")

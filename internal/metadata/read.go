@@ -56,7 +56,7 @@ func ParseForeign(data []byte) (Record, error) {
 	if err := dec.Decode(&r); err != nil {
 		return r, err
 	}
-	if err := errors.Join(CheckName(r.Name), CheckName(r.Checkpoint), r.checkNames()); err != nil {
+	if err := errors.Join(CheckName(r.Name), CheckName(r.Checkpoint), r.checkNames(), r.checkParts()); err != nil {
 		return r, err
 	}
 	switch {
