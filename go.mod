@@ -13,6 +13,7 @@ require (
 	github.com/go-viper/mapstructure/v2 v2.4.0
 	github.com/gofrs/flock v0.12.1
 	github.com/google/nftables v0.3.0
+	github.com/klauspost/compress v1.18.4
 	github.com/mdlayher/netlink v1.8.0
 	github.com/moby/sys/mountinfo v0.7.3
 	github.com/natefinch/atomic v1.0.1

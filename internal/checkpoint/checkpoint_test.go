@@ -65,6 +65,10 @@ func (f fakeEngine) Inspect(context.Context, string) (docker.Container, error) {
 }
 
 func (fakeEngine) Kill(context.Context, string) error { return errors.New("not asked for") }
+func (fakeEngine) ImageLayers(context.Context, string) ([]string, error) {
+	return []string{"sha256:aa"}, nil
+}
+
 func (fakeEngine) Versions(context.Context) (docker.Daemon, error) {
 	return docker.Daemon{}, docker.ErrUnreachable
 }

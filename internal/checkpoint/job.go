@@ -30,7 +30,7 @@ type job struct {
 	ended               bool // Docker has killed the container: CRIU cannot resume it
 	policy              criu.Policy
 	began, frozen       time.Time
-	asked               <-chan docker.Daemon
+	asked               <-chan answers
 	network             *network
 	connectionsRead     <-chan struct{} // nil if they are not read aside
 }
@@ -157,7 +157,7 @@ func (j job) publish(r *metadata.Record) (err error) {
 		r.Files, r.SizeBytes, err = metadata.Hash(j.draft.Dir)
 		err = errors.Join(err, g.Wait())
 		d := <-j.asked
-		r.Versions.Docker, r.Versions.Runc = d.Version, d.Runc
+		r.Versions.Docker, r.Versions.Runc, r.ImageLayers = d.Version, d.Runc, d.imageLayers
 	}
 	if j.connectionsRead != nil {
 		<-j.connectionsRead

@@ -85,6 +85,14 @@ func (c *Client) inspect(ctx context.Context, ref string) (container.InspectResp
 	return r, translate(ref, err)
 }
 
+// inspectRaw returns Docker's answer as it is, too.
+func (c *Client) inspectRaw(ctx context.Context, ref string) (container.InspectResponse, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	r, raw, err := c.api.ContainerInspectWithRaw(ctx, ref, false)
+	return r, raw, translate(ref, err)
+}
+
 func translate(ref string, err error) error {
 	switch {
 	case err == nil:

@@ -49,7 +49,7 @@ func whole(dir, container string) *Record {
 	if err != nil || json.Unmarshal(data, &r) != nil {
 		return nil
 	}
-	if r.Name != container || CheckName(r.Checkpoint) != nil || r.SchemaVersion != SchemaVersion || r.Options.LeaveRunning {
+	if r.Name != container || CheckName(r.Checkpoint) != nil || !knownSchema(r.SchemaVersion) || r.Options.LeaveRunning {
 		return nil
 	}
 	return &r

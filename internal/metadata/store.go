@@ -120,10 +120,10 @@ func (s Store) get(container, checkpoint string) (Record, error) {
 	if r.Name != container || r.Checkpoint != checkpoint {
 		return r, damaged("its record is of %q/%q", r.Name, r.Checkpoint)
 	}
-	if r.SchemaVersion != SchemaVersion {
-		return r, damaged("schema_version %d, want %d", r.SchemaVersion, SchemaVersion)
+	if !knownSchema(r.SchemaVersion) {
+		return r, damaged("schema_version %d, want at most %d", r.SchemaVersion, SchemaVersion)
 	}
-	if err := r.checkNames(); err != nil {
+	if err := errors.Join(r.checkNames(), r.checkParts()); err != nil {
 		return r, damaged("%w", err)
 	}
 	return r, nil

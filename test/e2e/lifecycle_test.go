@@ -137,7 +137,7 @@ func TestFiveCheckpointsInAnyOrder(t *testing.T) {
 		t.Fatalf("list: %+v", list)
 	}
 	for _, r := range list {
-		if r.SchemaVersion != 1 || len(r.ID) != 64 || r.Name != b.name || r.Stats.FrozenUS == 0 || len(r.Files) < 10 {
+		if r.SchemaVersion != 2 || len(r.ID) != 64 || r.Name != b.name || r.Stats.FrozenUS == 0 || len(r.Files) < 10 {
 			t.Errorf("record: %+v", r)
 		}
 	}
