@@ -89,11 +89,12 @@ func measure(ctx context.Context, o options, done func(Results) error) (Results,
 			c = c.atMost(o.runs)
 		}
 		log.Printf("case %s: %s", c.name, c.about)
+		busy := !o.short && !awaitCalm(ctx)
 		series, err := c.measure(l, c)
 		if err != nil {
 			return r, fmt.Errorf("case %s: %w", c.name, err)
 		}
-		r.Cases = append(r.Cases, Case{Name: c.name, About: c.about, Bytes: int64(c.mib) << 20, Series: series})
+		r.Cases = append(r.Cases, Case{Name: c.name, About: c.about, Bytes: int64(c.mib) << 20, Busy: busy, Series: series})
 		if err := done(r); err != nil {
 			return r, err
 		}
