@@ -16,15 +16,15 @@ const module = "github.com/checkpointctl/checkpointctl/"
 // allowed are the project's own packages that a package may import.
 var allowed = map[string][]string{
 	"cmd/checkpointctl":         {"cmd/checkpointctl/cli"},
-	"cmd/checkpointctl-runtime": {"internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
+	"cmd/checkpointctl-runtime": {"internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
 		"internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
 		"internal/preflight", "internal/recovery", "internal/restore", "internal/runtime", "internal/seal", "internal/signature",
 	},
 	"internal/archive":               {"internal/metadata", "internal/seal", "internal/signature"},
 	"internal/batch":                 {"internal/docker"},
-	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/linux", "internal/linux/conntrack", "internal/linux/dockerproxy", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/sysctl", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/preflight", "internal/recovery", "internal/runtime", "internal/seal"},
-	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/docker", "internal/linux", "internal/linux/conntrack", "internal/metadata", "internal/mounts", "internal/runtime"},
+	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/dockerproxy", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/sysctl", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/preflight", "internal/recovery", "internal/runtime", "internal/seal"},
+	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/metadata", "internal/mounts", "internal/runtime"},
 	"internal/docker":                {"internal/linux", "internal/mounts", "internal/runtime"},
 	"internal/dockerd":               {"internal/linux", "internal/runtime"},
 	"internal/config":                nil,
@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"internal/linux":                 {"internal/linux/netns"},
 	"internal/metadata":              nil,
 	"internal/mounts":                nil,
-	"internal/recovery":              {"internal/criu", "internal/docker", "internal/linux", "internal/metadata", "internal/runtime"},
+	"internal/recovery":              {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/metadata", "internal/runtime"},
 	"internal/runtime":               {"internal/linux", "internal/linux/conntrack", "internal/linux/sysctl"},
 	"internal/seal":                  nil,
 	"internal/signature":             nil,
@@ -45,6 +45,7 @@ var allowed = map[string][]string{
 	"internal/linux/sockdiag":        {"internal/linux/netns"},
 	"internal/linux/tasks":           nil,
 	"internal/changes":               nil,
+	"internal/layer":                 nil,
 	"internal/preflight":             {"internal/linux/tasks"},
 }
 
@@ -63,6 +64,7 @@ var users = map[string]string{
 // light are packages that small static programs import: with all that they
 // need in turn they take no other libraries than those of these paths.
 var light = map[string][]string{
+	"internal/layer":   {"golang.org/x/"},
 	"internal/runtime": {"golang.org/x/", "github.com/moby/sys/mountinfo", "github.com/ti-mo/", "github.com/mdlayher/", "github.com/pkg/errors", "github.com/josharian/native", "github.com/google/go-cmp"},
 }
 
