@@ -111,6 +111,7 @@ type Daemon struct {
 	Version, Runc, RootDir, Driver, CgroupVersion, DefaultRuntime string
 	Runtimes                                                      map[string]string // path or type, by name
 	Rootless, UsernsRemap                                         bool
+	Seccomp, AppArmor                                             bool // of containers by default
 }
 
 // WithRuntime returns the names of the containers, running or not, that were
@@ -174,6 +175,8 @@ func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
 	for _, option := range i.SecurityOptions {
 		d.Rootless = d.Rootless || strings.HasPrefix(option, "name=rootless")
 		d.UsernsRemap = d.UsernsRemap || strings.HasPrefix(option, "name=userns")
+		d.Seccomp = d.Seccomp || strings.HasPrefix(option, "name=seccomp") && !strings.Contains(option, "profile=unconfined")
+		d.AppArmor = d.AppArmor || strings.HasPrefix(option, "name=apparmor")
 	}
 	v, err := c.Versions(ctx)
 	d.Runc = v.Runc

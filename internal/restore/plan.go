@@ -49,6 +49,9 @@ type Plan struct {
 // be. Nothing is touched. Errors: *docker.StateError, ErrIncompatible, ErrNotLazy,
 // criu.ErrNoUserfaultfd, runtime.ErrUnfit.
 func (r *Restorer) Plan(ctx context.Context, c docker.Container, rec metadata.Record, o Options) (Plan, error) {
+	if !rec.IsOf(c.ID) && c.ImageDigest != rec.ImageDigest && r.sameLayers(ctx, c, rec) {
+		c.ImageDigest = rec.ImageDigest
+	}
 	if err := fits(rec, c, linux.ThisHost()); err != nil {
 		return Plan{}, err
 	}
@@ -67,6 +70,13 @@ func (r *Restorer) Plan(ctx context.Context, c docker.Container, rec metadata.Re
 		p.Request.LazyPages, err = r.lazyPages(ctx, c, rec)
 	}
 	return p, err
+}
+
+// sameLayers says whether the files of a container's image are those of the
+// checkpoint's: one image has several IDs in different stores.
+func (r *Restorer) sameLayers(ctx context.Context, c docker.Container, rec metadata.Record) bool {
+	layers, err := r.Docker.ImageLayers(ctx, c.ImageDigest)
+	return err == nil && rec.ImageLayers != nil && slices.Equal(layers, rec.ImageLayers)
 }
 
 // decide sets what depends on what the images hold.
@@ -142,13 +152,23 @@ func fits(rec metadata.Record, c docker.Container, h linux.Host) error {
 		return err
 	}
 	switch {
-	case c.ID != rec.ID && c.ImageDigest != rec.ImageDigest:
+	case !rec.IsOf(c.ID) && c.ImageDigest != rec.ImageDigest:
 		return no("is of a container of image %s, this one is of %s", rec.ImageDigest, c.ImageDigest)
-	case rec.Architecture != h.Architecture:
-		return no("is of architecture %s, this host is %s", rec.Architecture, h.Architecture)
 	}
 	if gone := goneSources(rec, c); gone != nil {
 		return no("needs %s mounted, which is gone", strings.Join(gone, ", "))
+	}
+	return hostFits(rec, h)
+}
+
+// hostFits returns ErrIncompatible with the reason why this host cannot take a
+// checkpoint.
+func hostFits(rec metadata.Record, h linux.Host) error {
+	no := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s/%s %s", ErrIncompatible, rec.Name, rec.Checkpoint, fmt.Sprintf(format, args...))
+	}
+	if rec.Architecture != h.Architecture {
+		return no("is of architecture %s, this host is %s", rec.Architecture, h.Architecture)
 	}
 	var missing []string
 	for _, f := range rec.CPUFeatures {
@@ -173,7 +193,7 @@ func goneSources(rec metadata.Record, c docker.Container) []string {
 			gone = append(gone, source)
 		}
 	}
-	if c.ID != rec.ID {
+	if !rec.IsOf(c.ID) {
 		for _, m := range c.Settings.Mounts {
 			if m.Type == "bind" {
 				check(m.Source)
@@ -192,7 +212,7 @@ func goneSources(rec metadata.Record, c docker.Container) []string {
 // sourceOf is what the container has mounted where the checkpoint's had a bind
 // mount: another one may have something else there.
 func sourceOf(m metadata.Mount, rec metadata.Record, c docker.Container) string {
-	if c.ID == rec.ID {
+	if rec.IsOf(c.ID) {
 		return m.Source
 	}
 	for _, s := range c.Settings.Mounts {

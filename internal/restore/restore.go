@@ -35,6 +35,7 @@ type engine interface {
 	Start(context.Context, string) error
 	Kill(context.Context, string) error
 	Volumes(ctx context.Context, id string) ([]docker.Volume, error)
+	ImageLayers(ctx context.Context, image string) ([]string, error)
 	Socket() string
 }
 
@@ -47,6 +48,9 @@ type Restorer struct {
 	CRIU, StandIn string
 	// NoVerify compares sizes and links with the record, but reads nothing.
 	NoVerify bool
+	// AllowPrivileges lets an imported checkpoint have what its container is not
+	// allowed.
+	AllowPrivileges bool
 	// KeepFiles restores also when files changed since the checkpoint.
 	KeepFiles bool
 	// Warn, if set, hears of what does not stop the restore.
@@ -115,33 +119,47 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 	if p.plan, err = r.Plan(ctx, c, rec, o); err != nil {
 		return p, err
 	}
-	if err := r.verifyChain(rec); err != nil {
+	if err := r.open(&p, rec); err != nil {
 		return p, err
 	}
-	dir := r.Store.Path(rec.Name, rec.Checkpoint)
-	p.from = source{Record: rec, dir: dir, keepLog: func(log []byte) error {
-		return os.WriteFile(filepath.Join(dir, runtime.RestoreLog), log, 0o600)
-	}}
 	if rec.Encrypted {
-		stage, sealed, plain, err := r.Opener.Open(r.Store, rec)
-		if err != nil {
-			return p, fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
-		}
-		p.stage = stage
-		p.from = source{Record: plain, dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) }}
-		if problems := checkpoint.ImageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
-			return p, damaged(rec, problems)
-		}
 		// What the images hold is known only now.
-		p.plan.decide(c, plain, o)
+		p.plan.decide(c, p.from.Record, o)
 	}
 	if err := addressesFit(c, p.from, o); err != nil {
+		return p, err
+	}
+	if err := r.contained(ctx, c, p.from); err != nil {
 		return p, err
 	}
 	for _, d := range p.plan.Differences {
 		r.warn(d)
 	}
 	return p, r.unchanged(ctx, c, p.from)
+}
+
+// open verifies the checkpoint and finds its images.
+func (r *Restorer) open(p *prepared, rec metadata.Record) error {
+	if err := r.verifyChain(rec); err != nil {
+		return err
+	}
+	dir := r.Store.Path(rec.Name, rec.Checkpoint)
+	p.from = source{Record: rec, dir: dir, keepLog: func(log []byte) error {
+		return os.WriteFile(filepath.Join(dir, runtime.RestoreLog), log, 0o600)
+	}}
+	if !rec.Encrypted {
+		return nil
+	}
+	stage, sealed, plain, err := r.Opener.Open(r.Store, rec)
+	if err != nil {
+		return fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
+	}
+	p.stage = stage
+	p.from = source{Record: plain, dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) }}
+	if problems := checkpoint.ImageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
+		return damaged(rec, problems)
+	}
+	return nil
 }
 
 func (r *Restorer) warn(text string) {

@@ -64,6 +64,9 @@ func classify(err error, parsed bool) (code int, hint string) {
 		dump    *criu.DumpError
 		failed  *restore.Error
 		address *restore.AddressError
+		cannot  *restore.CannotMakeError
+		more    *restore.PrivilegeError
+		hook    *restore.HookError
 		checks  *checkError
 		several *batchError
 	)
@@ -117,6 +120,12 @@ func classify(err error, parsed bool) (code int, hint string) {
 	case errors.As(err, &failed) && errors.Is(err, docker.ErrUnreachable):
 		return exitRestore, "when Docker answers again, docker ps shows the state; a stopped container can be restored again"
 	case errors.As(err, &failed):
+		return exitRestore, ""
+	case errors.As(err, &cannot):
+		return exitRestore, "nothing was made"
+	case errors.As(err, &more):
+		return exitRefused, "--allow-privileges restores it with them; do so only if you trust who made it"
+	case errors.As(err, &hook):
 		return exitRestore, ""
 	case errors.As(err, &address):
 		return exitRestore, address.Hint()
