@@ -27,12 +27,13 @@ func measureContainer(l *lab, s spec) (all []Series, err error) {
 			peers = append(peers, &peer{name: staged, runs: s.runs, box: b, create: byStagedCRIU})
 		}
 		var pod *box
-		if l.absent[podman] == "" {
+		if l.absent[podman] == "" && l.peers.has(podman) {
 			if pod, err = l.start(s, "podman", 1); err != nil {
 				return err
 			}
 			peers = append(peers, &peer{name: podman, runs: s.runs, box: pod, create: byPodman})
 		}
+		peers = slices.DeleteFunc(peers, func(p *peer) bool { return p.name != ours && !l.peers.has(p.name) })
 		if all, err = compare(l, peers, s.runs); err != nil {
 			return err
 		}

@@ -44,12 +44,13 @@ type lab struct {
 	images     map[string]string   // by ENGINE/IMAGE
 	absent     map[string]string   // peers, and why
 	short      bool
+	peers      list // to be measured
 	cleanups   []func()
 }
 
 func newLab(ctx context.Context, o options) (*lab, error) {
 	l := &lab{
-		ctx: ctx, always: context.WithoutCancel(ctx), dir: workDir, shm: shmDir, short: o.short,
+		ctx: ctx, always: context.WithoutCancel(ctx), dir: workDir, shm: shmDir, short: o.short, peers: o.peers,
 		engines: map[string][]string{"docker": {"docker"}, "podman": {
 			"nsenter", "--net=/run/netns/" + podNet, "podman", "--root", workDir + "/podman", "--runroot", podRun, "--cgroup-manager=cgroupfs", "--events-backend=none",
 		}},

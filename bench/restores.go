@@ -5,6 +5,7 @@ import (
 	"log"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -42,7 +43,7 @@ func (b *box) restores() ([]Series, error) {
 	}
 	// Each restored program beats on in its file.
 	mine := []string{b.binary, "--dir", dir, "restore", "--files=keep"}
-	list := []*returner{
+	ways := []*returner{
 		b.returner(ours, b.spec.restores, append(mine, b.name, "one")...),
 		b.returner(unverified, b.spec.restores, append(mine, "--no-verify", b.name, "one")...),
 		b.returner(plainStart, b.spec.restores, "docker", "start", b.name),
@@ -50,11 +51,12 @@ func (b *box) restores() ([]Series, error) {
 		b.returner(docker, b.dockerBacks, "docker", "start", "--checkpoint", "plain", b.name),
 	}
 	if b.spec.lazy {
-		list = append(list, b.returner(lazy, b.spec.restores, append(mine, "--no-verify", "--lazy-pages", b.name, "one")...))
+		ways = append(ways, b.returner(lazy, b.spec.restores, append(mine, "--no-verify", "--lazy-pages", b.name, "one")...))
 	}
+	ways = slices.DeleteFunc(ways, func(r *returner) bool { return r.series.Peer != ours && !b.peers.has(r.series.Peer) })
 	for run := range b.spec.restores {
-		for _, i := range order(len(list), run) {
-			r := list[i]
+		for _, i := range order(len(ways), run) {
+			r := ways[i]
 			if run >= r.runs || r.series.Refused != "" {
 				continue
 			}
@@ -63,14 +65,14 @@ func (b *box) restores() ([]Series, error) {
 			}
 		}
 	}
-	if why := list[0].series.Refused; why != "" {
+	if why := ways[0].series.Refused; why != "" {
 		return nil, fmt.Errorf("restore: %s", why)
 	}
 	// Looking takes time from what is looked at: it is a run of its own.
 	most, err := b.peakOfRestore(append(mine, b.name, "one"))
-	list[0].series.add(sample{peak: most})
-	all := make([]Series, len(list))
-	for i, r := range list {
+	ways[0].series.add(sample{peak: most})
+	all := make([]Series, len(ways))
+	for i, r := range ways {
 		all[i] = r.series
 	}
 	return all, err

@@ -209,10 +209,7 @@ func summary(r metadata.Record) string {
 // frozen is how long the container stood still: in a group longer than CRIU
 // needed.
 func frozen(r metadata.Record) string {
-	if r.Group != nil {
-		return micros(uint64(r.Group.FrozenUS))
-	}
-	return micros(r.Stats.FrozenUS)
+	return micros(uint64(r.Summary().FrozenUS))
 }
 
 func after(r metadata.Record) string {

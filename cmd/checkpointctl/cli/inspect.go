@@ -118,7 +118,7 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 	if err != nil {
 		return err
 	}
-	shown := withFetches(d, []metadata.Record{r})[0]
+	shown := fetched{r, fetchFrom(fetches(), d.store().Path(container, name))}
 	if d.json {
 		return printJSON(d.out, shown)
 	}
@@ -127,7 +127,7 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 	}
 	err = table(d.out, func(w io.Writer) {
 		for _, row := range [][2]string{
-			{"Checkpoint", r.Checkpoint}, {"Kind", kind(r)}, {"Parent", dash(r.Parent)}, {"Made", r.Timestamp.Format(time.RFC3339)}, {"Imported", imported(r)},
+			{"Checkpoint", r.Checkpoint}, {"Kind", kind(r.Summary(), nil)}, {"Parent", dash(r.Parent)}, {"Made", r.Timestamp.Format(time.RFC3339)}, {"Imported", imported(r)},
 			{"Encrypted to", dash(strings.Join(r.Recipients, ", "))}, {"Size", size(r.SizeBytes)}, {"Frozen", frozen(r)}, {"Pages written", fmt.Sprint(r.Stats.PagesWritten)},
 			{"Made by", fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", r.Versions.Checkpointctl,
 				r.Versions.CRIU, r.Versions.Docker, r.Versions.Runc, r.Versions.Kernel)},

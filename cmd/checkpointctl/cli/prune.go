@@ -98,22 +98,22 @@ func pruneOne(store metadata.Store, container string, keep metadata.Keep, dryRun
 		return nil, err
 	}
 	defer unlock()
-	records, err := store.List(container)
+	list, err := store.Summaries(container)
 	if err != nil {
 		// What cannot be read may be a parent, or the newest.
 		return nil, err
 	}
-	list := keep.Apply(records)
+	verdicts := keep.Apply(list)
 	var gone []string // newest first, so that a child goes before its parent
-	for _, v := range list {
+	for _, v := range verdicts {
 		if !v.Keep && !dryRun {
-			gone = append(gone, v.Record.Checkpoint)
+			gone = append(gone, v.Summary.Checkpoint)
 		}
 	}
 	if gone == nil {
-		return list, nil
+		return verdicts, nil
 	}
-	return list, store.Remove(container, gone...)
+	return verdicts, store.Remove(container, gone...)
 }
 
 func printVerdicts(d *deps, list []metadata.Verdict, dryRun bool) error {
@@ -126,9 +126,9 @@ func printVerdicts(d *deps, list []metadata.Verdict, dryRun bool) error {
 	rows := []row{}
 	var freed int64
 	for _, v := range list {
-		rows = append(rows, row{v.Record.Name, v.Record.Checkpoint, v.Record.SizeBytes, v})
+		rows = append(rows, row{v.Summary.Name, v.Summary.Checkpoint, v.Summary.SizeBytes, v})
 		if !v.Keep {
-			freed += v.Record.SizeBytes
+			freed += v.Summary.SizeBytes
 		}
 	}
 	if d.json {
@@ -145,7 +145,7 @@ func printVerdicts(d *deps, list []metadata.Verdict, dryRun bool) error {
 			if !r.Keep {
 				action = removed
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Container, r.Checkpoint, age(r.Record.Timestamp), size(r.SizeBytes), action, strings.Join(r.Reasons, ", "))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Container, r.Checkpoint, age(r.Summary.Timestamp), size(r.SizeBytes), action, strings.Join(r.Reasons, ", "))
 		}
 	})
 	fmt.Fprintf(d.errOut, "%s %sfreed\n", size(freed), would)
