@@ -92,6 +92,9 @@ func (a *agent) restore() (err error) {
 	if err := prepareBundle(value(a.call.rest, "--bundle"), a.call.id, a.control, a.req); err != nil {
 		return a.over(err)
 	}
+	if err := fillShm(value(a.call.rest, "--bundle"), a.req.Shm); err != nil {
+		return a.over(err)
+	}
 	var fetchEnded <-chan struct{} // nil when nothing is fetched
 	if a.req.LazyPages != nil {
 		if a.fetch, err = startFetch(a.req); err != nil {

@@ -100,12 +100,19 @@ type RefusedError struct {
 	// Resized, if any, stop the restore in any case: CRIU opens no file of another
 	// size than it had.
 	Resized []string
+	// RollBack says that the checkpoint has all files that changed.
+	RollBack bool
 }
 
 // Hint is what can be done.
 func (e *RefusedError) Hint() string {
-	if len(e.Resized) == 0 {
+	switch {
+	case len(e.Resized) == 0 && e.RollBack:
+		return "--files=keep restores with the files as they are now, --files=rollback with those of the checkpoint"
+	case len(e.Resized) == 0:
 		return "--files=keep restores with the files as they are now"
+	case e.RollBack:
+		return "--files=rollback restores with the files of the checkpoint; as they are now CRIU cannot open " + strings.Join(e.Resized[:min(len(e.Resized), Shown)], ", ")
 	}
 	return "CRIU restores an open file only in its size of then: put back " + strings.Join(e.Resized[:min(len(e.Resized), Shown)], ", ")
 }

@@ -255,7 +255,7 @@ func TestRunEndsWithItsContext(t *testing.T) {
 func TestSince(t *testing.T) {
 	f := &finder{Search: Search{Since: time.Unix(100, 500)}}
 	for ts, want := range map[[2]int64]bool{{99, 999}: false, {100, 499}: false, {100, 500}: true, {100, 0}: true, {101, 0}: true, {99, 0}: false} {
-		if got := f.since(stamp(ts)); got != want {
+		if got := f.since(Place{}, stamp(ts)); got != want {
 			t.Errorf("%v: %v", ts, got)
 		}
 	}

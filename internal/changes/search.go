@@ -27,6 +27,9 @@ type Place struct {
 	// Remounted is for what a newer container mounts, too: Docker sets owner and
 	// mode of an empty volume when it makes one.
 	Remounted bool
+	// Since, if set, goes before the search's: the place was put back then to what
+	// it was, and nothing ran in between.
+	Since time.Time
 }
 
 // Search says what to look for, and where.
@@ -141,7 +144,7 @@ func (f *finder) lookUp() error {
 		}
 		// A page that was written before the freeze and is not on the disk yet takes
 		// more without a fault, and the kernel learns of no change of the file.
-		if !gone && !is && f.RanOn && written[file] {
+		if !gone && !is && f.RanOn && p.Since.IsZero() && written[file] {
 			kind, is = Mapped, true
 		}
 		if is {

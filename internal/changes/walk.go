@@ -158,17 +158,17 @@ func (t *tree) descend(parent *os.File, at, name string, kind Kind, changed bool
 // names, and which no program can set.
 func (f *finder) judge(p Place, st *unix.Statx_t) (Kind, bool) {
 	typ := st.Mode & unix.S_IFMT
-	born := st.Mask&unix.STATX_BTIME != 0 && f.since(st.Btime)
+	born := st.Mask&unix.STATX_BTIME != 0 && f.since(p, st.Btime)
 	switch {
 	case p.Foreign:
 		return Foreign, typ != unix.S_IFDIR
-	case !f.since(st.Ctime):
+	case !f.since(p, st.Ctime):
 		return "", false
 	case p.Layer && typ == unix.S_IFCHR && st.Rdev_major == 0 && st.Rdev_minor == 0:
 		return Deleted, true // overlayfs's whiteout
 	case born:
 		return Added, true
-	case !f.since(st.Mtime):
+	case !f.since(p, st.Mtime):
 		return Attributes, true
 	case typ == unix.S_IFDIR:
 		return Removed, true
@@ -177,11 +177,15 @@ func (f *finder) judge(p Place, st *unix.Statx_t) (Kind, bool) {
 	}
 }
 
-// since says whether a time is not before the moment. A filesystem that keeps no
+// since says whether a time is not before the moment of a place. A filesystem that keeps no
 // fractions of seconds says too little of a change in the same second.
-func (f *finder) since(t unix.StatxTimestamp) bool {
-	sec := f.Since.Unix()
-	return t.Sec > sec || t.Sec == sec && (t.Nsec == 0 || int(t.Nsec) >= f.Since.Nanosecond())
+func (f *finder) since(p Place, t unix.StatxTimestamp) bool {
+	moment := f.Since
+	if !p.Since.IsZero() {
+		moment = p.Since
+	}
+	sec := moment.Unix()
+	return t.Sec > sec || t.Sec == sec && (t.Nsec == 0 || int(t.Nsec) >= moment.Nanosecond())
 }
 
 // copiedUp says whether a file of the layer began as a copy of the image's.

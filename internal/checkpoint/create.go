@@ -47,6 +47,9 @@ type Creator struct {
 	Version  string // of this program, for the record
 	// Facts, if set, gathers what the rules of preflight look at; see Facts.
 	Facts func(pid int) (preflight.Facts, error)
+	// Volumes, if set, returns what volumes a container mounts; without it none is
+	// taken.
+	Volumes func(ctx context.Context, id string) ([]docker.Volume, error)
 	// Warned, if set, hears of what a checkpoint cannot bring back.
 	Warned func(string)
 
@@ -68,6 +71,8 @@ type Request struct {
 	// StageDir, or through memory when it is empty. It goes with no Parent.
 	Seal     *seal.Recipients
 	StageDir string
+	// Files are taken with the memory.
+	Files Files
 	// Progress, if set, hears of every round.
 	Progress func(criu.Round, criu.Stop)
 
@@ -86,7 +91,7 @@ func (m *Creator) Create(ctx context.Context, req Request) (metadata.Record, err
 	if err != nil {
 		return metadata.Record{}, m.stateAfter(ctx, req.Container, err)
 	}
-	return t.record, t.publish(&t.record)
+	return t.record, t.publish(ctx, &t.record)
 }
 
 // taken is a checkpoint that is whole and not yet published.
@@ -116,9 +121,19 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err := m.preflight(c); err != nil {
 		return t, err
 	}
+	trees, warnings, err := m.trees(ctx, req)
+	if err != nil {
+		return t, err
+	}
+	m.warn(warnings)
 	t.job, err = m.begin(req)
+	t.files.trees = trees
 	t.unlock = func() { t.removeStage(); unlock() }
 	if err != nil {
+		return t, err
+	}
+	if err := m.beginFiles(ctx, &t.job, req); err != nil {
+		t.discard(err)
 		return t, err
 	}
 	result, err := m.dumpAgain(ctx, &t.job, req, plan)
@@ -160,6 +175,9 @@ func (m *Creator) refuse(ctx context.Context, req Request) (mounts.Plan, error) 
 	if _, err := m.Dumper.Version(); err != nil {
 		return plan, err
 	}
+	if _, _, err := m.trees(ctx, req); err != nil {
+		return plan, err
+	}
 	if req.tracked() {
 		return plan, m.Dumper.DirtyTracking(ctx)
 	}
@@ -196,14 +214,17 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if r.Options.NetworkLock == lockSkip && j.lockChosen && hasStreams(j.images) {
 			return errConnected
 		}
-		if req.Options.LeaveRunning {
-			return nil
+		if err := j.files.finish(ctx); err != nil || req.Options.LeaveRunning {
+			return err
 		}
 		// The last moment at which CRIU can still resume the container. From
 		// here on these images may be all there is of it. Docker removes its
 		// connections' entries when it sees the end.
 		m.warn(j.network.readConnections(c))
-		err := j.seal()
+		err := j.files.write(ctx, j.draft.Dir, j.sealer)
+		if err == nil {
+			err = j.seal()
+		}
 		if err == nil {
 			err = j.draft.Complete(m.record(req, *j, plan))
 		}
@@ -216,7 +237,13 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		}
 		return err
 	}
-	r.Ready = beforeFreeze(j.network, req)
+	ready := beforeFreeze(j.network, req)
+	r.Ready = func(ctx context.Context) error {
+		if err := j.files.update(ctx); err != nil {
+			return err
+		}
+		return ready(ctx)
+	}
 	if req.member != nil {
 		r.FreezeCgroup = req.member.cgroup.Dir()
 	}
@@ -229,7 +256,7 @@ func (m *Creator) stillRuns(c docker.Container) func(context.Context) error {
 	return func(ctx context.Context) error {
 		now, err := m.Docker.Inspect(ctx, c.ID)
 		if err == nil && (now.State != "running" || now.PID != c.PID) {
-			err = &docker.StateError{Name: c.Name, Is: "was running when its rounds began and is " + now.State + " now", Hint: "docker ps -a shows its state"}
+			err = &docker.StateError{Name: c.Name, Is: "was running when its checkpoint began and is " + now.State + " now", Hint: "docker ps -a shows its state"}
 		}
 		return err
 	}
@@ -296,6 +323,7 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
 			Checkpointctl: m.Version, CRIU: version.String(), Kernel: h.Kernel,
 		},
 	}
+	r.Parts, r.Binds = j.files.parts(), binds(req.Container)
 	if req.Seal != nil {
 		r.Encrypted, r.Recipients = true, req.Seal.Names
 	}

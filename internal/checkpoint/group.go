@@ -41,7 +41,7 @@ func (m *Creator) CreateGroup(ctx context.Context, req GroupRequest) ([]metadata
 		defer member.taken.unlock()
 	}
 	if errors.Join(errs...) == nil {
-		g.publish(errs)
+		g.publish(ctx, errs)
 	} else {
 		g.discard(errs)
 	}
@@ -78,6 +78,7 @@ type member struct {
 	noted     bool // in the store, as frozen
 	held      bool // by us
 	connected bool // when it was frozen
+	shares    bool // files that are taken, with another member
 	dumped    bool
 	released  bool // it was decided to thaw it
 	frozen    time.Time
@@ -92,16 +93,18 @@ func (m *Creator) gather(ctx context.Context, req GroupRequest) (*group, []error
 		info: metadata.Group{ID: rand.Text(), Batch: req.Batch},
 	}
 	slots, errs := g.limit, make([]error, n)
-	for i, r := range req.Members {
+	for _, r := range req.Members {
 		member := &member{group: g, req: r}
 		member.req.member, member.taken.unlock = member, func() {}
 		g.members = append(g.members, member)
 		g.info.Members = append(g.info.Members, r.Container.Name)
-		if _, errs[i] = m.refuse(ctx, r); errs[i] == nil {
-			member.cgroup, errs[i] = m.freezerOf(r.Container)
-		}
 		if !r.Options.LeaveRunning {
 			slots = n // see commit
+		}
+	}
+	for i, member := range g.members { // which know each other now
+		if _, errs[i] = m.refuse(ctx, member.req); errs[i] == nil {
+			member.cgroup, errs[i] = m.freezerOf(member.req.Container)
 		}
 	}
 	g.slots = make(chan struct{}, slots)
@@ -169,6 +172,10 @@ func (g *group) each(do func(*member) error) error {
 	return all.Wait()
 }
 
+// bound says whether others of the group see what the member does when it runs
+// on.
+func (m *member) bound() bool { return m.connected || m.shares }
+
 // release thaws the members for which nothing speaks against it any more, now
 // that this one is dumped. A peer of connections waits until the last of them
 // is dumped: what it sent after its own dump, the kernel of a frozen one would
@@ -179,10 +186,10 @@ func (g *group) release(dumped *member) {
 	var free []*member
 	connectedLeft := false
 	for _, m := range g.members {
-		connectedLeft = connectedLeft || m.connected && !m.dumped
+		connectedLeft = connectedLeft || m.bound() && !m.dumped
 	}
 	for _, m := range g.members {
-		if m.dumped && !m.released && (!m.connected || !connectedLeft) {
+		if m.dumped && !m.released && (!m.bound() || !connectedLeft) {
 			m.released = true
 			free = append(free, m)
 		}
@@ -208,7 +215,7 @@ func (g *group) thawAll(errs []error) {
 }
 
 // publish lets all checkpoints appear, or none of the containers that run on.
-func (g *group) publish(errs []error) {
+func (g *group) publish(ctx context.Context, errs []error) {
 	var all errgroup.Group
 	all.SetLimit(g.limit)
 	for i, m := range g.members {
@@ -216,7 +223,7 @@ func (g *group) publish(errs []error) {
 		info.FrozenUS = m.thawed.Sub(m.frozen).Microseconds()
 		m.taken.record.Group = &info
 		all.Go(func() error {
-			errs[i] = m.taken.publish(&m.taken.record)
+			errs[i] = m.taken.publish(ctx, &m.taken.record)
 			return nil
 		})
 	}

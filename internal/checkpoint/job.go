@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type job struct {
 	began, frozen       time.Time
 	asked               <-chan answers
 	network             *network
+	files               *files
 	connectionsRead     <-chan struct{} // nil if they are not read aside
 }
 
@@ -68,7 +70,7 @@ func hasStreams(dir string) bool {
 
 // begin settles what the store has to say: name, parent, a place for the images.
 func (m *Creator) begin(req Request) (job, error) {
-	j := job{kind: metadata.KindCheckpoint, options: req.Options, began: time.Now().UTC(), network: &network{}}
+	j := job{kind: metadata.KindCheckpoint, options: req.Options, began: time.Now().UTC(), network: &network{}, files: &files{}}
 	if req.RoundsOnly {
 		j.kind = metadata.KindPreDump
 	}
@@ -149,13 +151,18 @@ func (j job) discard(err error) {
 }
 
 // publish completes the record and lets the checkpoint appear.
-func (j job) publish(r *metadata.Record) (err error) {
-	if err = j.seal(); err == nil {
+func (j job) publish(ctx context.Context, r *metadata.Record) (err error) {
+	if err = j.files.write(ctx, j.draft.Dir, j.sealer); err == nil {
+		err = j.seal()
+	}
+	if err == nil {
 		// The disk takes the images while their sums are made.
 		var g errgroup.Group
 		g.Go(j.draft.Sync)
 		r.Files, r.SizeBytes, err = metadata.Hash(j.draft.Dir)
 		err = errors.Join(err, g.Wait())
+		r.Parts = j.files.parts()
+		r.SumParts()
 		d := <-j.asked
 		r.Versions.Docker, r.Versions.Runc, r.ImageLayers = d.Version, d.Runc, d.imageLayers
 	}

@@ -2,6 +2,8 @@ package checkpoint
 
 import (
 	"errors"
+	"slices"
+	"strings"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
@@ -48,6 +50,7 @@ func (j job) removeStage() {
 	if j.stage != nil {
 		_ = j.stage.Remove()
 	}
+	_ = j.files.remove()
 }
 
 // Opener opens encrypted checkpoints into memory, or into StageDir if it is
@@ -57,8 +60,18 @@ type Opener struct {
 	StageDir   string
 }
 
+// LargeFiles are the tars that need not lie beside the images for a restore.
+func LargeFiles(r metadata.Record) (list []string) {
+	for _, p := range r.Parts {
+		if p.File != "" && p.Name != metadata.PartShm {
+			list = append(list, p.File)
+		}
+	}
+	return list
+}
+
 // Open returns a stage with the images as CRIU wrote them, and the record as
-// if they lay there.
+// if they lay there; LargeFiles stay sealed.
 func (o Opener) Open(s metadata.Store, r metadata.Record) (*metadata.Stage, *seal.Opener, metadata.Record, error) {
 	none := func(err error) (*metadata.Stage, *seal.Opener, metadata.Record, error) { return nil, nil, r, err }
 	sealed, err := seal.Open(s.Path(r.Name, r.Checkpoint), o.Identities)
@@ -66,14 +79,17 @@ func (o Opener) Open(s metadata.Store, r metadata.Record) (*metadata.Stage, *sea
 		return none(err)
 	}
 	need := int64(stageReserve)
+	leave := LargeFiles(r)
 	for _, f := range r.Files {
-		need += f.SizeBytes
+		if !slices.Contains(leave, strings.TrimSuffix(f.Name, seal.Suffix)) {
+			need += f.SizeBytes
+		}
 	}
 	stage, err := metadata.NewStage(o.StageDir, need)
 	if err != nil {
 		return none(err)
 	}
-	err = sealed.Images(stage.Dir)
+	err = sealed.Images(stage.Dir, leave...)
 	if err == nil {
 		r.Files, err = metadata.ListFiles(stage.Dir)
 	}

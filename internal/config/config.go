@@ -65,7 +65,15 @@ type Checkpoint struct {
 	ManageCgroupsMode string `mapstructure:"manage_cgroups_mode"`
 	NetworkLock       string `mapstructure:"network_lock"`
 	PreDump           string `mapstructure:"pre_dump"` // off, on or auto
+	// RootFS takes the writable layer, Volumes those volumes, or all; Volume has
+	// NAME=skip of those to leave out.
+	RootFS  bool     `mapstructure:"rootfs"`
+	Volumes []string `mapstructure:"volumes"`
+	Volume  []string `mapstructure:"volume"`
 }
+
+// SkipVolume ends an element of Checkpoint.Volume.
+const SkipVolume = "=skip"
 
 // PreDump says how rounds are made and when they end.
 type PreDump struct {
@@ -78,12 +86,9 @@ type PreDump struct {
 	AutoDedup   bool          `mapstructure:"auto_dedup"`
 }
 
-// KeepFiles is the value of restore.files that restores though files changed.
-const KeepFiles = "keep"
-
 // Restore says how a checkpoint is brought back.
 type Restore struct {
-	Files string `mapstructure:"files"` // refuse or keep
+	Files string `mapstructure:"files"` // refuse, keep or rollback
 	// Runtime is the path of checkpointctl-runtime, empty for the one that was
 	// installed with this program.
 	Runtime string `mapstructure:"runtime"`
@@ -128,7 +133,7 @@ func Defaults() map[string]any {
 		"checkpoint.leave_running": true, "checkpoint.tcp_established": true, "checkpoint.file_locks": true,
 		"checkpoint.shell_job": false, "checkpoint.ext_unix_sk": false, "checkpoint.link_remap": false,
 		"checkpoint.ghost_limit": "1MiB", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "auto",
-		"checkpoint.pre_dump":   "off",
+		"checkpoint.pre_dump": "off", "checkpoint.rootfs": true, "checkpoint.volumes": []any{}, "checkpoint.volume": []any{},
 		"pre_dump.max_downtime": "0s", "pre_dump.min_rounds": 1, "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
 		"restore.files": "refuse", "restore.runtime": "",
@@ -263,6 +268,10 @@ type Setting struct {
 	From  string `json:"from"` // flag, variable, file and line, or default
 }
 
+// Given says whether a setting comes from the user: a flag, the environment or the
+// file.
+func (s Settings) Given(key string) bool { return s.origins[key] != "" }
+
 // List returns every setting, sorted by key.
 func (s Settings) List() []Setting {
 	var list []Setting
@@ -299,7 +308,7 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("%w: docker.timeout: must be above 0", ErrInvalid))
 	}
 	errs = append(errs, c.Checkpoint.validate("checkpoint"), c.PreDump.validate("pre_dump"), c.Prune.validate("prune"),
-		oneOf("restore.files", c.Restore.Files, "refuse", KeepFiles))
+		oneOf("restore.files", c.Restore.Files, "refuse", "keep", "rollback"))
 	for i, r := range c.Mounts.Rules {
 		errs = append(errs, oneOf(fmt.Sprintf("mounts.rules[%d].action", i), r.Action, "dump", "external", "refuse"))
 		if _, err := path.Match(r.Path, ""); err != nil || r.Path == "" && r.Type == "" {
@@ -323,7 +332,13 @@ func (c Checkpoint) validate(at string) error {
 	if _, err := c.GhostLimitBytes(); err != nil {
 		ghost = fmt.Errorf("%w: %s.ghost_limit: %w", ErrInvalid, at, err)
 	}
-	return errors.Join(ghost,
+	var volume error
+	for _, v := range c.Volume {
+		if name, ok := strings.CutSuffix(v, SkipVolume); !ok || name == "" {
+			volume = fmt.Errorf("%w: %s.volume: %q is not NAME%s", ErrInvalid, at, v, SkipVolume)
+		}
+	}
+	return errors.Join(ghost, volume,
 		oneOf(at+".manage_cgroups_mode", c.ManageCgroupsMode, "ignore", "none", "props", "soft", "full", "strict"),
 		oneOf(at+".network_lock", c.NetworkLock, "auto", "iptables", "nftables", "skip"),
 		oneOf(at+".pre_dump", c.PreDump, "off", "on", "auto"),

@@ -13,9 +13,11 @@ type Volume struct {
 	Name, Destination, Source string
 	// Away says that its files are at Source only while a container with it runs:
 	// it is of another driver than local, or has options of a mount.
-	Away bool
-	// Others are the names of the other containers that mount it, running or not.
-	Others []string
+	Away   bool
+	Driver string
+	// Others are the names of the other containers that mount it, running or not,
+	// and Running of those of them that run.
+	Others, Running []string
 }
 
 // Volumes returns the volumes of a container, running or not, and who else
@@ -30,7 +32,7 @@ func (c *Client) Volumes(ctx context.Context, id string) ([]Volume, error) {
 		if m.Type != mount.TypeVolume {
 			continue
 		}
-		v := Volume{Name: m.Name, Destination: inRoot("", m.Destination), Source: m.Source, Away: m.Driver != "local"}
+		v := Volume{Name: m.Name, Destination: inRoot("", m.Destination), Source: m.Source, Driver: m.Driver, Away: m.Driver != "local"}
 		if !v.Away {
 			if v.Away, err = c.hasOptions(ctx, m.Name); err != nil {
 				return nil, err
@@ -47,8 +49,12 @@ func (c *Client) Volumes(ctx context.Context, id string) ([]Volume, error) {
 	}
 	for _, other := range all {
 		for i := range list {
-			if other.ID != r.ID && slices.Contains(other.Volumes, list[i].Name) {
-				list[i].Others = append(list[i].Others, other.Name)
+			if other.ID == r.ID || !slices.Contains(other.Volumes, list[i].Name) {
+				continue
+			}
+			list[i].Others = append(list[i].Others, other.Name)
+			if other.State == "running" || other.State == "paused" || other.State == "restarting" {
+				list[i].Running = append(list[i].Running, other.Name)
 			}
 		}
 	}

@@ -203,8 +203,8 @@ func TestSwap(t *testing.T) {
 	base := t.TempDir()
 	live := filepath.Join(base, "diff")
 	write(t, filepath.Join(live, "old"), nil)
-	tree, err := Beside(live)
-	do(t, err)
+	tree := Beside(live)
+	do(t, tree.Make())
 	write(t, filepath.Join(tree.Other, "new"), nil)
 	if is, err := tree.Swapped(); is || err != nil {
 		t.Error(is, err)
@@ -221,6 +221,71 @@ func TestSwap(t *testing.T) {
 	do(t, tree.Swap(), Remove(tree.Other))
 	if is, err := tree.Swapped(); is || err != nil {
 		t.Error(is, err)
+	}
+}
+
+// Wherever a run was killed, what was there comes back, or what is new stays.
+func TestRollback(t *testing.T) {
+	base := t.TempDir()
+	const steps = 6
+	for step := range steps {
+		for _, undo := range []bool{true, false} {
+			var b Rollback
+			for _, name := range []string{"a", "b"} {
+				live := filepath.Join(base, fmt.Sprint(step, undo, name), "diff")
+				write(t, filepath.Join(live, "old"), nil)
+				b.Trees = append(b.Trees, Beside(live))
+			}
+			for i := range b.Trees {
+				if step > i {
+					do(t, b.Trees[i].Make())
+					write(t, filepath.Join(b.Trees[i].Other, "new"), nil)
+				}
+			}
+			b.Swapping = step > 2
+			for i := range b.Trees {
+				if step > i+3 {
+					do(t, b.Trees[i].Swap())
+				}
+			}
+			want := "new"
+			if undo {
+				want = "old"
+				do(t, b.Undo(), b.Undo())
+			} else if step < steps-1 {
+				continue
+			} else {
+				do(t, b.Finish(), b.Finish())
+			}
+			for _, tree := range b.Trees {
+				found, err := os.ReadDir(tree.Live)
+				do(t, err)
+				_, err = os.Lstat(tree.Other)
+				if len(found) != 1 || found[0].Name() != want || !errors.Is(err, os.ErrNotExist) {
+					t.Errorf("step %d, undo %v: %v, %v", step, undo, found, err)
+				}
+			}
+		}
+	}
+	gone := Rollback{Swapping: true, Trees: []Tree{{Live: filepath.Join(base, "x/diff"), Other: filepath.Join(base, "x/diff.checkpointctl"), Inode: 1}}}
+	do(t, gone.Undo(), gone.Finish())
+	forged := Rollback{Trees: []Tree{{Live: filepath.Join(base, "x"), Other: base}}}
+	if err := forged.Finish(); err == nil {
+		t.Error("a note may name anything")
+	}
+}
+
+func TestMountedIn(t *testing.T) {
+	const table = `30 1 8:1 / / rw - ext4 /dev/vda rw
+40 30 0:50 / /var/lib/docker/overlay2/x/merged rw - overlay overlay rw,lowerdir=/l,upperdir=/var/lib/docker/overlay2/x/diff,workdir=/w
+41 30 8:2 / /var/lib/docker/volumes/v/_data rw - ext4 /dev/vdb rw
+`
+	for live, want := range map[string]bool{
+		"/var/lib/docker/overlay2/x/diff": true, "/var/lib/docker/overlay2/y/diff": false, "/var/lib/docker/overlay2/x": false, "/var/lib/docker/volumes/v/_data": true,
+	} {
+		if mountedIn(table, live) != want {
+			t.Errorf("%s: %v", live, !want)
+		}
 	}
 }
 

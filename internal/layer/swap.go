@@ -2,7 +2,6 @@ package layer
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,26 +16,21 @@ type Tree struct {
 	Inode uint64 `json:"inode"` // of the new one
 }
 
-// Beside makes an empty directory beside a tree, on its filesystem. One that was
-// there is removed. os.ErrInvalid if the tree is mounted there by itself.
-func Beside(live string) (Tree, error) {
-	t := Tree{Live: live, Other: live + ".checkpointctl"}
-	if err := Remove(t.Other); err != nil {
-		return t, err
+const besideSuffix = ".checkpointctl"
+
+// Beside names a place for a new tree beside one, on its filesystem.
+func Beside(live string) Tree { return Tree{Live: live, Other: live + besideSuffix} }
+
+// Make makes the new tree, empty. One that was there is removed. os.ErrInvalid if
+// the tree is mounted there by itself.
+func (t *Tree) Make() (err error) {
+	if err = Remove(t.Other); err == nil {
+		err = os.Mkdir(t.Other, 0o700)
 	}
-	if err := os.Mkdir(t.Other, 0o700); err != nil {
-		return t, err
-	}
-	var old, now unix.Statx_t
-	err := unix.Statx(unix.AT_FDCWD, live, unix.AT_SYMLINK_NOFOLLOW, wanted, &old)
 	if err == nil {
-		err = unix.Statx(unix.AT_FDCWD, t.Other, unix.AT_SYMLINK_NOFOLLOW, wanted, &now)
+		t.Inode, err = sameFilesystem(t.Live, t.Other)
 	}
-	if err == nil && (old.Mnt_id != now.Mnt_id || old.Mode&unix.S_IFMT != unix.S_IFDIR) {
-		err = fmt.Errorf("%w: %s is a mount point, or no directory: another cannot take its place", os.ErrInvalid, live)
-	}
-	t.Inode = now.Ino
-	return t, err
+	return err
 }
 
 // Swap lets the two change places, in one step that a crash leaves done or not.

@@ -17,6 +17,8 @@ const (
 	draftPrefix = ".new-"
 	keptPrefix  = ".kept-"
 	oldPrefix   = ".old-" // being removed
+	// stagingPrefix is of copies of files that are to go into a checkpoint.
+	stagingPrefix = ".files-"
 )
 
 // InDraft says whether a path that Log returned is of a dump not yet over.
@@ -105,6 +107,18 @@ func (d *Draft) Sync() error {
 		return nil
 	})
 	return errors.Join(err, g.Wait())
+}
+
+// Staging makes an empty hidden directory for copies of the files that go into a
+// checkpoint, if its filesystem has room for so many bytes: ErrNoStage. What a
+// killed run left there is removed.
+func (s Store) Staging(container, checkpoint string, need int64) (string, error) {
+	dir := s.hidden(container, checkpoint, stagingPrefix)
+	err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700))
+	if err == nil {
+		err = room(dir, need, "its files take")
+	}
+	return dir, err
 }
 
 // Empty removes what is in the draft, for another try.

@@ -26,7 +26,7 @@ func (s Store) Findings(container string) []Finding {
 	for _, e := range entries {
 		f := Finding{Path: filepath.Join(s.Dir, container, e.Name())}
 		switch {
-		case strings.HasPrefix(e.Name(), oldPrefix):
+		case strings.HasPrefix(e.Name(), oldPrefix), strings.HasPrefix(e.Name(), stagingPrefix):
 		case strings.HasPrefix(e.Name(), keptPrefix):
 			f.Only, f.Record = true, whole(f.Path, container)
 		case strings.HasPrefix(e.Name(), draftPrefix):
@@ -70,6 +70,7 @@ func (s Store) Adopt(f Finding) (string, error) {
 	if r.Files, r.SizeBytes, err = Hash(f.Path); err != nil {
 		return "", err
 	}
+	r.SumParts()
 	d := &Draft{Dir: f.Path, store: s, container: r.Name, final: name}
 	return s.Path(r.Name, name), d.Publish(r)
 }

@@ -1,6 +1,10 @@
 package metadata
 
-import "fmt"
+import (
+	"fmt"
+	"io/fs"
+	"syscall"
+)
 
 // Names of parts; that of a volume is PartVolume with its name behind it.
 const (
@@ -48,6 +52,34 @@ func (r Record) Part(name string) (Part, bool) {
 		}
 	}
 	return Part{}, false
+}
+
+// SumParts sets the size of PartCRIU, which is of all files that are no other
+// part's.
+func (r *Record) SumParts() {
+	sum, of := int64(0), map[string]bool{}
+	for _, p := range r.Parts {
+		of[p.File], of[p.File+sealedSuffix] = true, true
+	}
+	for _, f := range r.Files {
+		if !of[f.Name] {
+			sum += f.SizeBytes
+		}
+	}
+	for i := range r.Parts {
+		if r.Parts[i].Name == PartCRIU {
+			r.Parts[i].SizeBytes = sum
+		}
+	}
+}
+
+// Owner returns the owner of a file, and its mode as records have it.
+func Owner(info fs.FileInfo) (uid, gid uint32, mode string) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, 0, ""
+	}
+	return st.Uid, st.Gid, fmt.Sprintf("%04o", st.Mode&0o7777)
 }
 
 // checkParts refuses parts whose tars are not among the files of the record.

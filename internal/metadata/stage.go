@@ -48,7 +48,7 @@ func NewStage(dir string, need int64) (*Stage, error) {
 	for _, left := range abandoned(dir) {
 		_ = os.RemoveAll(left)
 	}
-	if err := room(dir, need); err != nil {
+	if err := room(dir, need, "the container has"); err != nil {
 		return nil, err
 	}
 	s := &Stage{top: filepath.Join(dir, stagePrefix+rand.Text())}
@@ -121,7 +121,7 @@ func inMemory(dir string) bool {
 
 // room says whether so many bytes fit into a directory, and into memory if it
 // is there.
-func room(dir string, need int64) error {
+func room(dir string, need int64, what string) error {
 	var fs unix.Statfs_t
 	if err := unix.Statfs(dir, &fs); err != nil {
 		return err
@@ -135,7 +135,7 @@ func room(dir string, need int64) error {
 		free = min(free, available)
 	}
 	if free < need {
-		return fmt.Errorf("%w: %s has room for %d MiB, the container has %d MiB of memory", ErrNoStage, dir, free>>20, need>>20)
+		return fmt.Errorf("%w: %s has room for %d MiB, %s %d MiB", ErrNoStage, dir, free>>20, what, need>>20)
 	}
 	return nil
 }

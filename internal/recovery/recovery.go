@@ -137,6 +137,8 @@ func (r *Recoverer) BeforeDump(ctx context.Context, c docker.Container) error {
 	}
 	of := container{name: c.Name, id: c.ID}
 	found, err := r.inStore(ctx, of)
+	rolled, rolledErr := r.rolledBack(ctx, of)
+	found, err = append(found, rolled...), errors.Join(err, rolledErr)
 	left := r.store.FrozenBy(c.Name).ID != "" || slices.ContainsFunc(found, func(f Finding) bool { return f.Action != Leave })
 	if err != nil || !left {
 		return err
@@ -160,7 +162,9 @@ func (r *Recoverer) AfterDump(ctx context.Context, c docker.Container) ([]Findin
 // sources are those that need the container's lock. What else is in a paused
 // container shows when it runs; the store is last, since what is there may be in
 // use while the container is busy.
-func (r *Recoverer) sources() []source { return []source{r.paused, r.inside, r.frozen, r.inStore} }
+func (r *Recoverer) sources() []source {
+	return []source{r.paused, r.inside, r.frozen, r.rolledBack, r.inStore}
+}
 
 func (r *Recoverer) one(ctx context.Context, c container, dryRun bool) ([]Finding, error) {
 	if _, err := os.Stat(filepath.Join(r.store.Dir, c.name)); errors.Is(err, os.ErrNotExist) {

@@ -21,7 +21,6 @@ type maker interface {
 	FindImage(ctx context.Context, layers []string, first ...string) (string, error)
 	HasNetwork(ctx context.Context, name string) (bool, error)
 	HasVolume(ctx context.Context, name string) (bool, error)
-	Volumes(ctx context.Context, id string) ([]docker.Volume, error)
 	Create(context.Context, docker.Draft) (id string, warnings []string, err error)
 	Remove(ctx context.Context, id string) error
 	RemoveVolume(ctx context.Context, name string) error
@@ -82,11 +81,9 @@ func (m *Maker) PlanNew(ctx context.Context, rec metadata.Record, n New) (docker
 	return m.draft(ctx, rec, n, &p)
 }
 
-// run restores into the container that was made.
+// run gives the container that was made the checkpoint's files, and restores into
+// it.
 func (m *Maker) run(ctx context.Context, made *made, p *prepared, rec metadata.Record, o Options) (err error) {
-	if err = m.fill(ctx, *made, p.from); err != nil {
-		return err
-	}
 	if p.plan, err = m.Plan(ctx, made.Container, rec, o); err != nil {
 		return err
 	}
@@ -97,10 +94,25 @@ func (m *Maker) run(ctx context.Context, made *made, p *prepared, rec metadata.R
 	if err = m.contained(ctx, made.Container, p.from); err != nil {
 		return err
 	}
-	if err = m.start(ctx, made.Container, p.plan, p.from); err != nil {
+	r := *m.Restorer
+	if _, has := rec.Part(metadata.PartRootFS); has || r.Files != KeepFiles {
+		r.Files = RollbackFiles // it is new: there is nothing else that could be meant
+	}
+	fills, err := r.files(ctx, made.Container, p.from)
+	if err != nil {
 		return err
 	}
-	made.Container, err = m.Engine.Inspect(context.WithoutCancel(ctx), made.ID)
+	files, err := r.rollBack(ctx, made.Container, p.from, fills)
+	if err != nil {
+		return err
+	}
+	if err = r.start(ctx, made.Container, p.plan, p.from); err != nil {
+		return errors.Join(err, files.undo())
+	}
+	err = files.finish(context.WithoutCancel(ctx))
+	if now, inspectErr := m.Engine.Inspect(context.WithoutCancel(ctx), made.ID); inspectErr == nil {
+		made.Container = now
+	}
 	return err
 }
 

@@ -12,71 +12,151 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/changes"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/layer"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
-// unchanged compares the container's files with the moment of the checkpoint.
-// Memory of then with files of now corrupts what keeps both in step, a database
-// for one: it is refused by a *changes.RefusedError. What others may have changed
-// with good reason is only told.
-func (r *Restorer) unchanged(ctx context.Context, c docker.Container, from source) error {
+// What restore does about files that changed since the checkpoint.
+const (
+	RefuseFiles   = "refuse"
+	KeepFiles     = "keep"
+	RollbackFiles = "rollback"
+)
+
+// files compares the container's files with the moment of the checkpoint, and
+// returns those that are to become what they were. Memory of then with files of
+// now corrupts what keeps both in step, a database for one: it is refused by a
+// *changes.RefusedError. What others may have changed with good reason is only
+// told.
+func (r *Restorer) files(ctx context.Context, c docker.Container, from source) ([]fill, error) {
 	name := from.Name + "/" + from.Checkpoint
 	switch {
 	case from.FrozenAt.IsZero():
 		r.warn(name + " is of an older version and does not say when the container was frozen: whether its files changed since cannot be checked")
-		return nil
+		return nil, nil
 	case time.Now().Before(from.FrozenAt):
 		r.warn(name + " is of a later time than this host's clock has: whether files changed since cannot be checked")
-		return nil
+		return nil, nil
 	}
-	found, blind, err := r.search(ctx, c, from)
+	s, blind, err := r.search(ctx, c, from)
+	if err != nil {
+		return nil, err
+	}
 	for _, what := range blind {
 		r.warn("whether files changed since " + name + " cannot be checked in " + what)
 	}
+	found, err := s.Run(ctx)
 	switch {
-	case err != nil && ctx.Err() == nil && r.KeepFiles:
+	case err != nil && ctx.Err() == nil && r.Files == KeepFiles:
 		r.warn(err.Error())
-		return nil
+		return nil, nil
 	case err != nil:
-		return err
+		return nil, err
 	}
 	if found.Shared.Total > 0 {
 		r.warn(fmt.Sprintf("changes since %s where others may make them, too: %s", name, found.Shared.String()))
 	}
-	switch {
-	case found.Own.Total == 0:
-		return nil
-	case r.KeepFiles && found.Resized == nil:
-		r.warn(fmt.Sprintf("files stay as they are now, with changes since %s: %s", name, found.Own.String()))
-		return nil
-	default:
-		return &changes.RefusedError{Container: c.Name, Checkpoint: name, State: c.State, Changes: found.Own, Resized: found.Resized}
+	if r.Files == KeepFiles && found.Resized == nil {
+		if found.Own.Total > 0 {
+			r.warn(fmt.Sprintf("files stay as they are now, with changes since %s: %s", name, found.Own.String()))
+		}
+		return nil, nil
 	}
+	fills, rest := r.fills(c, from, s)
+	if found.Own.Total == 0 {
+		return fills, nil
+	}
+	left, err := rest.Run(ctx)
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Files != RollbackFiles:
+		return nil, &changes.RefusedError{Container: c.Name, Checkpoint: name, State: c.State, Changes: found.Own, Resized: found.Resized, RollBack: left.Own.Total == 0}
+	case left.Own.Total > 0:
+		return nil, &changes.RefusedError{Container: c.Name, Checkpoint: name, State: c.State, Changes: left.Own, Resized: left.Resized}
+	}
+	return changed(ctx, s, from, fills)
+}
+
+// fills returns the trees that can be rolled back, and a search of all others. If
+// nothing is to be rolled back, only those of a newer container count: it has no
+// files yet.
+func (r *Restorer) fills(c docker.Container, from source, s changes.Search) ([]fill, changes.Search) {
+	var list []fill
+	rest := s
+	rest.Places = nil
+	for _, p := range s.Places {
+		f, ok := fillOf(from.Record, p)
+		switch {
+		case !ok:
+			rest.Places = append(rest.Places, p)
+		case p.Foreign:
+			list = append(list, f)
+		}
+	}
+	return list, rest
+}
+
+// changed returns the trees in which something changed, and those of a newer
+// container.
+func changed(ctx context.Context, s changes.Search, from source, foreign []fill) ([]fill, error) {
+	list := foreign
+	for _, p := range s.Places {
+		f, ok := fillOf(from.Record, p)
+		if !ok || p.Foreign {
+			continue
+		}
+		one := s
+		one.Places = []changes.Place{p}
+		found, err := one.Run(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if found.Own.Total > 0 || found.Resized != nil {
+			list = append(list, f)
+		}
+	}
+	return list, nil
 }
 
 // search returns also the places that it cannot look into.
-func (r *Restorer) search(ctx context.Context, c docker.Container, from source) (changes.Found, []string, error) {
+func (r *Restorer) search(ctx context.Context, c docker.Container, from source) (changes.Search, []string, error) {
 	volumes, err := r.Docker.Volumes(ctx, c.ID)
 	if err != nil {
-		return changes.Found{}, nil, err
+		return changes.Search{}, nil, err
 	}
 	used, err := criu.ReadInUse(from.dir)
 	if err != nil {
-		return changes.Found{}, nil, damaged(from.Record, []string{err.Error()})
+		return changes.Search{}, nil, damaged(from.Record, []string{err.Error()})
 	}
 	s := changes.Search{
 		Since: from.FrozenAt, InUse: used.Files, Sizes: used.Sizes, Written: used.Written, Ghosts: used.Ghosts, RanOn: from.Options.LeaveRunning,
 	}
 	var blind []string
 	s.Places, blind = places(from.Record, c, volumes)
+	for i := range s.Places {
+		s.Places[i] = rolledBefore(from.Record, s.Places[i])
+	}
 	// docker cp and docker export make a directory in the root and remove it again
 	// (pivotRoot in moby's pkg/chrootarchive).
 	s.Ghosts = append(s.Ghosts, criuPlace(s.Places), "/")
 	for _, m := range from.Mounts {
 		s.Mounts = append(s.Mounts, m.Path)
 	}
-	found, err := s.Run(ctx)
-	return found, blind, err
+	return s, blind, nil
+}
+
+// rolledBefore knows a place that an earlier restore made of this checkpoint: its
+// files are newer than the checkpoint, and the same.
+func rolledBefore(rec metadata.Record, p changes.Place) changes.Place {
+	f, ok := fillOf(rec, p)
+	if !ok {
+		return p
+	}
+	if moment, ok := layer.Marked(p.Source, markOf(rec, f.part.Name)); ok {
+		p.Since, p.Foreign, p.Remounted = moment, false, true
+	}
+	return p
 }
 
 // places are where files of the container lie on the host, and what cannot be

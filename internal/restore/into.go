@@ -96,7 +96,10 @@ func compare(rec metadata.Record, c docker.Container) (wrong, said []string) {
 	if c.Name == rec.Name {
 		what = "a newer container than the checkpoint's"
 	}
-	said = append(said, fmt.Sprintf("%s is %s: files that the old one wrote are not in it", c.Name, what))
+	if _, ok := rec.Part(metadata.PartRootFS); !ok {
+		what += ": files that the old one wrote are not in it"
+	}
+	said = append(said, fmt.Sprintf("%s is %s", c.Name, what))
 	differ := func(what, was, is string) {
 		if was != is {
 			wrong = append(wrong, fmt.Sprintf("%s was %s, is %s", what, orNone(was), orNone(is)))

@@ -4,13 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
-	"github.com/checkpointctl/checkpointctl/internal/layer"
-	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
 // made is a container that was made, and what goes with it if it fails.
@@ -69,62 +64,4 @@ func (m made) undo(ctx context.Context, engine maker, cause error) error {
 		}
 	}
 	return fmt.Errorf("%w; %s, which was made for it, is removed", cause, m.Name)
-}
-
-// fill puts the files of the checkpoint into the container's layer and volumes,
-// which nobody uses yet.
-func (m *Maker) fill(ctx context.Context, c made, from source) error {
-	volumes, err := m.Engine.Volumes(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	for _, p := range from.Parts {
-		dir, kind := "", layer.Plain
-		switch {
-		case p.Name == metadata.PartRootFS:
-			dir, kind = c.UpperDir, layer.Overlay
-			if dir == "" {
-				return fmt.Errorf("%w: where the layer of %s lies is not known with the storage driver %s", ErrIncompatible, c.Name, c.Driver)
-			}
-		case p.Destination != "" && p.File != "" && p.Name != metadata.PartShm:
-			for _, v := range volumes {
-				if v.Destination == p.Destination && !v.Away {
-					dir = v.Source
-				}
-			}
-			if dir == "" {
-				return fmt.Errorf("%w: %s has no volume at %s that can be filled", ErrIncompatible, c.Name, p.Destination)
-			}
-		default:
-			continue
-		}
-		if err := fillTree(ctx, from, p, dir, kind); err != nil {
-			return fmt.Errorf("%s of %s/%s: %w", p.Name, from.Name, from.Checkpoint, err)
-		}
-	}
-	return nil
-}
-
-// fillTree makes a tree beside the one that is there, and lets them change places.
-func fillTree(ctx context.Context, from source, p metadata.Part, dir string, kind layer.Kind) error {
-	in, err := os.Open(filepath.Join(from.dir, p.File))
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
-		return err
-	}
-	if !info.Mode().IsRegular() {
-		return &fs.PathError{Op: "open", Path: p.File, Err: fs.ErrInvalid}
-	}
-	tree, err := layer.Beside(dir)
-	if err == nil {
-		_, err = layer.Extract(ctx, in, info.Size(), tree.Other, layer.Target{Kind: kind, SameImage: true})
-	}
-	if err == nil {
-		err = tree.Swap()
-	}
-	return errors.Join(err, layer.Remove(tree.Other))
 }

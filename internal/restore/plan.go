@@ -43,6 +43,8 @@ type Plan struct {
 	// Differences are what the user should know of a container that is not the
 	// checkpoint's.
 	Differences []string `json:"differences,omitempty"`
+	// RollBack are the places in the container whose files become the checkpoint's.
+	RollBack []string `json:"roll_back,omitempty"`
 }
 
 // Plan decides how the container would be restored, or returns why it cannot

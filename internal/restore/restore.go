@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
+	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
 // ErrIncompatible is a checkpoint that this container or host cannot take.
@@ -51,8 +53,11 @@ type Restorer struct {
 	// AllowPrivileges lets an imported checkpoint have what its container is not
 	// allowed.
 	AllowPrivileges bool
-	// KeepFiles restores also when files changed since the checkpoint.
-	KeepFiles bool
+	// Files is what to do when files changed since the checkpoint: RefuseFiles, which
+	// is also the empty string, KeepFiles or RollbackFiles.
+	Files string
+	// KeepChanged, if set, is a directory that gets tars of what a rollback replaced.
+	KeepChanged string
 	// Warn, if set, hears of what does not stop the restore.
 	Warn func(string)
 	// Waiting, if set, is called when the context ends while Docker restores,
@@ -78,7 +83,14 @@ func (r *Restorer) Restore(ctx context.Context, c docker.Container, rec metadata
 		return err
 	}
 	defer ready.close()
-	return r.start(ctx, c, ready.plan, ready.from)
+	back, err := r.rollBack(ctx, c, ready.from, ready.fills)
+	if err != nil {
+		return err
+	}
+	if err := r.start(ctx, c, ready.plan, ready.from); err != nil {
+		return errors.Join(err, back.undo())
+	}
+	return back.finish(context.WithoutCancel(ctx))
 }
 
 // DryRun returns the plan of a restore, or the error with which it would refuse.
@@ -99,6 +111,7 @@ func (r *Restorer) DryRun(ctx context.Context, c docker.Container, rec metadata.
 type prepared struct {
 	plan  Plan
 	from  source
+	fills []fill
 	stage *metadata.Stage // of an encrypted checkpoint
 }
 
@@ -135,7 +148,16 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 	for _, d := range p.plan.Differences {
 		r.warn(d)
 	}
-	return p, r.unchanged(ctx, c, p.from)
+	if p.fills, err = r.files(ctx, c, p.from); err != nil {
+		return p, err
+	}
+	for _, f := range p.fills {
+		p.plan.RollBack = append(p.plan.RollBack, f.part.Destination)
+	}
+	if p.fills != nil && !rec.IsOf(c.ID) {
+		r.warn(fmt.Sprintf("%s gets the files of %s/%s in %s", c.Name, rec.Name, rec.Checkpoint, strings.Join(p.plan.RollBack, ", ")))
+	}
+	return p, nil
 }
 
 // open verifies the checkpoint and finds its images.
@@ -144,7 +166,7 @@ func (r *Restorer) open(p *prepared, rec metadata.Record) error {
 		return err
 	}
 	dir := r.Store.Path(rec.Name, rec.Checkpoint)
-	p.from = source{Record: rec, dir: dir, keepLog: func(log []byte) error {
+	p.from = source{Record: rec, dir: dir, open: openPlain(dir), keepLog: func(log []byte) error {
 		return os.WriteFile(filepath.Join(dir, runtime.RestoreLog), log, 0o600)
 	}}
 	if !rec.Encrypted {
@@ -155,7 +177,10 @@ func (r *Restorer) open(p *prepared, rec metadata.Record) error {
 		return fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
 	}
 	p.stage = stage
-	p.from = source{Record: plain, dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) }}
+	p.from = source{
+		Record: plain, dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) },
+		open: openSealed(func(name string, w io.Writer) error { return sealed.Show(name+seal.Suffix, w) }),
+	}
 	if problems := checkpoint.ImageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
 		return damaged(rec, problems)
 	}
@@ -173,6 +198,7 @@ func (r *Restorer) warn(text string) {
 type source struct {
 	metadata.Record
 	dir     string
+	open    func(file string) (io.ReadCloser, error)
 	keepLog func([]byte) error
 }
 
@@ -184,6 +210,9 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	}
 	req := plan.Request
 	req.ImageDir = dir
+	if _, ok := from.Part(metadata.PartShm); ok {
+		req.Shm = filepath.Join(dir, checkpoint.ShmFile)
+	}
 	pending, err := runtime.Prepare(c.ID, req, plan.Link, r.StandIn)
 	if errors.Is(err, runtime.ErrBusy) {
 		return fmt.Errorf("%w: %s", metadata.ErrLocked, c.Name)

@@ -72,15 +72,26 @@ func (r *Restorer) RestoreAll(ctx context.Context, members []Member, o Options) 
 		defer ready[i].close()
 	}
 	held := hold(members, ready)
+	backs := make([]*rolled, len(members))
 	for i, m := range members {
 		if err = ctx.Err(); err == nil {
+			backs[i], err = r.rollBack(ctx, m.Container, ready[i].from, ready[i].fills)
+		}
+		if err == nil {
 			err = r.start(ctx, m.Container, ready[i].plan, ready[i].from)
 		}
 		if err != nil {
-			return r.undo(ctx, members[:i], fmt.Errorf("%s: %w", m.Container.Name, err))
+			err = r.undo(ctx, members[:i], fmt.Errorf("%s: %w", m.Container.Name, err))
+			for _, back := range backs {
+				err = errors.Join(err, back.undo())
+			}
+			return err
 		}
 	}
 	var errs []error
+	for _, back := range backs {
+		errs = append(errs, back.finish(context.WithoutCancel(ctx)))
+	}
 	for _, m := range held {
 		errs = append(errs, r.letIn(ctx, m.Container))
 	}

@@ -54,6 +54,9 @@ type Request struct {
 	InterfaceSysctls sysctl.Settings `json:"interface_sysctls,omitempty"`
 	// Connections are put back into the host's connection tracking.
 	Connections []conntrack.Entry `json:"connections,omitempty"`
+	// Shm, if set, is a tar of what the container had in /dev/shm, where Docker mounts
+	// something empty at each start.
+	Shm string `json:"shm,omitempty"`
 	// LazyPages, if set, lets the tasks run before their memory is there, and
 	// `criu lazy-pages` bring it.
 	LazyPages *Fetch `json:"lazy_pages,omitempty"`

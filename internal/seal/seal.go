@@ -75,6 +75,27 @@ func (s *Sealer) Images(src string, again ...string) error {
 	return errors.Join(err, g.Wait())
 }
 
+// Create begins a sealed file, NAME.age. What is written to it is on its way to
+// the disk when it is closed.
+func (s *Sealer) Create(name string) (io.WriteCloser, error) {
+	out, err := os.OpenFile(filepath.Join(s.dir, name+Suffix), os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	w, err := age.Encrypt(out, s.key.Recipient())
+	if err != nil {
+		return nil, errors.Join(err, out.Close())
+	}
+	return &sealed{w, out}, nil
+}
+
+type sealed struct {
+	io.WriteCloser
+	file *os.File
+}
+
+func (s *sealed) Close() error { return errors.Join(s.WriteCloser.Close(), s.file.Close()) }
+
 func contains(list []string, name string) bool {
 	for _, l := range list {
 		if l == name {
@@ -137,8 +158,9 @@ func Open(dir string, ids Identities) (*Opener, error) {
 	return &Opener{dir, key}, nil
 }
 
-// Images opens every sealed file into dst, with directories and links.
-func (o *Opener) Images(dst string) error {
+// Images opens every sealed file into dst, with directories and links, but for the
+// files that are to be left out.
+func (o *Opener) Images(dst string, leave ...string) error {
 	var g errgroup.Group
 	g.SetLimit(runtime.NumCPU())
 	err := filepath.WalkDir(o.dir, func(path string, e fs.DirEntry, err error) error {
@@ -159,7 +181,7 @@ func (o *Opener) Images(dst string) error {
 				return err
 			}
 			return os.Symlink(to, filepath.Join(dst, name))
-		case e.Type().IsRegular() && sealed:
+		case e.Type().IsRegular() && sealed && !contains(leave, strings.TrimSuffix(name, Suffix)):
 			g.Go(func() error { return o.file(path, plain) })
 		}
 		return nil

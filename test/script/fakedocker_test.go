@@ -185,7 +185,7 @@ func (d *daemon) add(name string, pairs []string) error {
 		}
 	}
 	d.containers[name] = b
-	return nil
+	return os.MkdirAll(filepath.Join(d.root, "merged", name+"-upper"), 0o700)
 }
 
 // start gives the container a process and waits until it is ready.

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,10 @@ With --pre-dump memory is copied in rounds while the container runs, so that it
 is frozen for what changed since the last round only: until --max-downtime can
 be met, or more rounds would not help.
 
+A checkpoint takes the files that the container wrote into its own layer, as they
+are when it is frozen; --volumes takes those of its volumes. Most of them are copied
+before, while it runs. Bind mounts are never taken.
+
 With --encrypt-to or --passphrase-file nothing but the record reaches the store
 unencrypted. The images wait in memory: as much as the container's is needed.
 ` + exitHelp,
@@ -68,10 +73,17 @@ unencrypted. The images wait in memory: as much as the container's is needed.
 	f := cmd.Flags()
 	d.selectFlags(cmd, &o.selectOptions)
 	f.StringVar(&o.name, "name", "", "`name` of the checkpoint (default the next free of checkpoint1, checkpoint2, ...)")
+	f.Bool("rootfs", true, "take the container's writable layer, too")
+	f.StringSlice("volumes", nil, "take volumes, too: all, or these `names`")
+	f.Lookup("volumes").NoOptDefVal = checkpoint.AllVolumes
+	f.StringSlice("volume", nil, "leave a volume out of --volumes: `NAME=skip`")
 	f.Bool("leave-running", true, "let the container run on")
 	f.String("pre-dump", "off", "copy memory in rounds first: off, on or auto (on where the kernel can)")
 	f.Lookup("pre-dump").NoOptDefVal = "on"
-	d.bind(f, map[string]string{"checkpoint.leave_running": "leave-running", "checkpoint.pre_dump": "pre-dump"})
+	d.bind(f, map[string]string{
+		"checkpoint.leave_running": "leave-running", "checkpoint.pre_dump": "pre-dump",
+		"checkpoint.rootfs": "rootfs", "checkpoint.volumes": "volumes", "checkpoint.volume": "volume",
+	})
 	d.dumpFlags(f)
 	d.roundFlags(f, &o)
 	d.encryptFlags(f)
@@ -172,7 +184,7 @@ func (d *deps) maker(ctx context.Context, o checkpointOptions) (*maker, error) {
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
 	m.creator = &checkpoint.Creator{
 		Dumper: m.dumper, Docker: client, Store: d.store(), Recovery: d.recovery(client), Policy: d.policy(), Version: Version,
-		Facts: checkpoint.Facts, Warned: func(text string) { d.log.Warn(text) },
+		Facts: checkpoint.Facts, Volumes: client.Volumes, Warned: func(text string) { d.log.Warn(text) },
 	}
 	return m, nil
 }
@@ -194,8 +206,18 @@ func (m *maker) request(ctx context.Context, cfg config.Config, c docker.Contain
 	return checkpoint.Request{
 		Container: c, Name: o.name, Options: dumpOptions(cfg), Parent: o.parent,
 		Rounds: m.rounds(ctx, cfg, c.Name), RoundsOnly: o.roundsOnly,
-		Seal: m.seal, StageDir: cfg.Encrypt.Stage,
+		Files: m.files(cfg), Seal: m.seal, StageDir: cfg.Encrypt.Stage,
 	}
+}
+
+// files says what to take beside memory. A layer that was asked for by name must be
+// there.
+func (m *maker) files(cfg config.Config) checkpoint.Files {
+	f := checkpoint.Files{RootFS: cfg.Checkpoint.RootFS, Asked: m.cfg.Given("checkpoint.rootfs"), Volumes: cfg.Checkpoint.Volumes}
+	for _, v := range cfg.Checkpoint.Volume {
+		f.Skip = append(f.Skip, strings.TrimSuffix(v, config.SkipVolume))
+	}
+	return f
 }
 
 func summary(r metadata.Record) string {

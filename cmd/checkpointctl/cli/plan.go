@@ -47,12 +47,20 @@ func printPlan(out io.Writer, p restore.Plan) error {
 			{"Container", p.Container}, {"ID", p.ID}, {"Checkpoint", p.CheckpointOf + "/" + p.Checkpoint},
 			{"Images", q.ImageDir}, {"Encrypted", yes(p.Encrypted)}, {"CRIU", q.CRIU}, {"CRIU options", dash(strings.Join(options, ", "))},
 			{"runc", p.Runc}, {"Link", link},
+			{"Files", rolledBack(p.RollBack)},
 			{"Packets", packets(q.HoldPackets)}, {"Sysctls", fmt.Sprint(len(q.Sysctls) + len(q.InterfaceSysctls))},
 			{"Connections tracked", fmt.Sprint(len(q.Connections))},
 		} {
 			fmt.Fprintf(w, "%s:\t%s\n", row[0], row[1])
 		}
 	})
+}
+
+func rolledBack(places []string) string {
+	if places == nil {
+		return "as they are"
+	}
+	return "those of the checkpoint in " + strings.Join(places, ", ")
 }
 
 func yes(set bool) string {

@@ -13,7 +13,7 @@ import (
 )
 
 type restoreOptions struct {
-	into                                         string
+	into, keepChanged                            string
 	tcpClose, noVerify, dryRun, group, lazyPages bool
 	new                                          newOptions
 }
@@ -27,10 +27,13 @@ func newRestoreCmd(d *deps) *cobra.Command {
 are compared with its record first, all of them, and a damaged checkpoint is
 refused; --no-verify compares their sizes only.
 
-A checkpoint holds no files. If the container ran on after it and changed its own
-files, or files that it has in use were changed, its memory does not go with them
-any more and the restore is refused; --files=keep restores all the same. To stop a
-container and bring it back later: checkpoint --leave-running=false.
+If the container ran on after its checkpoint and changed its own files, or files that
+it has in use were changed, its memory does not go with them any more and the restore
+is refused. --files=rollback restores with the files of the checkpoint, its writable
+layer and the volumes that were taken; what was there stays beside until the restore
+has succeeded, and --keep-changed keeps it. --files=keep restores with the files as
+they are now. Nothing of that is needed for a container that was stopped by its
+checkpoint: checkpoint --leave-running=false.
 
 --into starts another stopped container from it: one that was renamed or created
 anew, or a second one. CONTAINER is then the name in the store, and may be gone
@@ -97,6 +100,8 @@ killed, too: it would go on with zeros for memory; restore it again.
 				return err
 			}
 			switch {
+			case o.keepChanged != "" && d.cfg.Restore.Files != restore.RollbackFiles:
+				return fmt.Errorf("%w: --keep-changed goes with --files=rollback", config.ErrInvalid)
 			case len(targets) > 1 && o.group:
 				return fmt.Errorf("%w: --group is of one checkpoint: name that one", config.ErrInvalid)
 			case o.into != "" && (o.group || len(targets) > 1):
@@ -112,7 +117,8 @@ killed, too: it would go on with zeros for memory; restore it again.
 	f.BoolVar(&o.group, "group", false, "restore all that the checkpoint was taken together with; CONTAINER may be the group's ID")
 	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be done, and touch nothing")
 	f.BoolVar(&o.noVerify, "no-verify", false, "compare file sizes only, do not read the checkpoint first")
-	f.String("files", "refuse", "what to do if files changed since the checkpoint: `refuse` or keep (restore with the files as they are now)")
+	f.String("files", "refuse", "what to do if files changed since the checkpoint: `refuse`, keep (restore with the files as they are now) or rollback (with those of the checkpoint)")
+	f.StringVar(&o.keepChanged, "keep-changed", "", "with --files=rollback, write what was there as tars into this `directory`")
 	d.bind(f, map[string]string{"restore.files": "files"})
 	f.BoolVar(&o.tcpClose, "tcp-close", false, "close established TCP connections instead of restoring them")
 	_ = cmd.RegisterFlagCompletionFunc("into", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
@@ -173,7 +179,8 @@ func (d *deps) restorerWith(ctx context.Context, client *docker.Client, o restor
 	if err != nil {
 		return nil, err
 	}
-	r.NoVerify, r.KeepFiles, r.AllowPrivileges = o.noVerify, d.cfg.Restore.Files == config.KeepFiles, o.new.allowPrivileges
+	r.NoVerify, r.Files, r.KeepChanged = o.noVerify, d.cfg.Restore.Files, o.keepChanged
+	r.AllowPrivileges = o.new.allowPrivileges
 	r.Warn = d.warn
 	r.Waiting = func() { d.log.Warn("a restore that Docker has begun cannot be broken off: waiting for its end") }
 	return r, nil
