@@ -10,6 +10,8 @@ import (
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/creds"
 	criu_core "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/mnt"
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/pstree"
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/seccomp"
 	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -23,7 +25,7 @@ type Thread struct {
 	UIDs         []uint32
 	Capabilities uint64 // of all its sets together, the bounding set too
 	NoNewPrivs   bool
-	Seccomp      bool // that it has a filter, not what that lets through
+	Seccomp      bool // that it gets a filter, not what that lets through
 	LSM          string
 	Namespaces   string // told apart, not named
 }
@@ -39,6 +41,9 @@ type RestoredMount struct {
 type Restored struct {
 	Threads []Thread
 	Mounts  []RestoredMount
+	filters []*seccomp.SeccompFilter
+	seccomp map[string]seccompOf // by the name of the thread's image
+
 	// Odd is what no dump of a container has, and this program cannot judge.
 	Odd []string
 }
@@ -47,6 +52,8 @@ type Restored struct {
 // decode.
 func ReadRestored(dir string) (Restored, error) {
 	var r Restored
+	r.seccomp = map[string]seccompOf{}
+	leaders := map[string]string{}
 	ids, err := readIDs(dir)
 	if err != nil {
 		return r, err
@@ -55,7 +62,19 @@ func ReadRestored(dir string) (Restored, error) {
 		"core-*.img":        func(name string, m proto.Message) { r.thread(name, m, ids) },
 		"mountpoints-*.img": r.mount,
 		"cgroup.img":        r.cgroup,
-		"seccomp.img":       func(name string, m proto.Message) { r.unknown(name, m, nil) },
+		"seccomp.img": func(name string, m proto.Message) {
+			if e, ok := m.(*seccomp.SeccompEntry); ok {
+				r.filters = append(r.filters, e.GetSeccompFilters()...)
+			}
+			r.unknown(name, m, nil)
+		},
+		"pstree.img": func(_ string, m proto.Message) {
+			if e, ok := m.(*pstree.PstreeEntry); ok {
+				for _, tid := range e.GetThreads() {
+					leaders[coreImage(tid)] = coreImage(e.GetPid())
+				}
+			}
+		},
 	} {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
 		if err != nil {
@@ -68,10 +87,37 @@ func ReadRestored(dir string) (Restored, error) {
 			}
 		}
 	}
+	r.inherit(leaders)
 	slices.SortFunc(r.Threads, func(a, b Thread) int { return strings.Compare(a.Image, b.Image) })
 	slices.SortFunc(r.Mounts, func(a, b RestoredMount) int { return strings.Compare(a.Path, b.Path) })
 	slices.Sort(r.Odd)
 	return r, nil
+}
+
+func coreImage(tid uint32) string { return fmt.Sprintf("core-%d.img", tid) }
+
+// seccompOf is what a thread's image says of its filter.
+type seccompOf struct {
+	said   bool   // something
+	filter uint32 // the index of the last one
+}
+
+// filterAll is SECCOMP_FILTER_FLAG_TSYNC: the filter is for all threads of the
+// process, whose images then say nothing of it.
+const filterAll = 1
+
+// inherit gives threads the filter of their process's first one.
+func (r *Restored) inherit(leaders map[string]string) {
+	for i := range r.Threads {
+		t := &r.Threads[i]
+		leader, known := r.seccomp[leaders[t.Image]]
+		if r.seccomp[t.Image].said || !known || leaders[t.Image] == t.Image {
+			continue
+		}
+		if n := int(leader.filter); leader.said && n < len(r.filters) && r.filters[n].GetFlags()&filterAll != 0 {
+			t.Seccomp = true
+		}
+	}
 }
 
 // readIDs reads the namespaces of tasks, by the pid in the name of the image.
@@ -130,6 +176,7 @@ func (r *Restored) thread(name string, m proto.Message, ids map[string]string) {
 	t.NoNewPrivs = len(nnp) > 0 && nnp[0] != 0
 	const filter = criu_core.SeccompMode_filter
 	t.Seccomp = e.GetThreadCore().GetSeccompMode() == filter || e.GetTc().GetOldSeccompMode() == filter
+	r.seccomp[name] = seccompOf{e.GetThreadCore() != nil && e.GetThreadCore().SeccompMode != nil, e.GetThreadCore().GetSeccompFilter()}
 	r.unknown(name, m, []protowire.Number{noNewPrivsField, ambientField})
 	r.Threads = append(r.Threads, t)
 }
