@@ -217,7 +217,8 @@ func (d *Draft) join(c Creation, id string, to Change) {
 		d.host.NetworkMode = container.NetworkMode(mode)
 	}
 	d.network = mode
-	if mode == "default" {
+	if mode == "" || mode == "default" {
+		d.host.NetworkMode = "default"
 		d.network = "bridge"
 	}
 	if m := d.host.NetworkMode; m.IsHost() || m.IsNone() || m.IsContainer() {

@@ -172,6 +172,9 @@ func hostFits(rec metadata.Record, h linux.Host) error {
 	if rec.Architecture != h.Architecture {
 		return no("is of architecture %s, this host is %s", rec.Architecture, h.Architecture)
 	}
+	if was, is := rec.CgroupMode, h.CgroupMode; was != "" && is != "" && (was == "v2") != (is == "v2") {
+		return no("was made where containers have cgroups of %s, here they have those of %s", was, is)
+	}
 	var missing []string
 	for _, f := range rec.CPUFeatures {
 		if !slices.Contains(h.CPUFeatures, f) {

@@ -298,7 +298,7 @@ func (d *daemon) handler() http.Handler {
 		d.answer(w, v)
 	})
 	mux.HandleFunc("GET /{v}/images/{name}/json", func(w http.ResponseWriter, r *http.Request) {
-		d.answer(w, image.InspectResponse{ID: r.PathValue("name"), RootFS: image.RootFS{Type: "layers", Layers: []string{"sha256:layer"}}})
+		d.answer(w, image.InspectResponse{ID: r.PathValue("name"), RootFS: image.RootFS{Type: "layers", Layers: []string{"layers of " + r.PathValue("name")}}})
 	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.postStart)
 	mux.HandleFunc("POST /{v}/containers/{ref}/kill", d.postKill)
