@@ -65,6 +65,10 @@ func (f fakeEngine) Inspect(context.Context, string) (docker.Container, error) {
 }
 
 func (fakeEngine) Kill(context.Context, string) error { return errors.New("not asked for") }
+func (fakeEngine) ImageLayers(context.Context, string) ([]string, error) {
+	return []string{"sha256:aa"}, nil
+}
+
 func (fakeEngine) Versions(context.Context) (docker.Daemon, error) {
 	return docker.Daemon{}, docker.ErrUnreachable
 }
@@ -87,7 +91,7 @@ func TestCreate(t *testing.T) {
 	if !dump.got.EmptyNetNS || dump.got.Root != "/merged" || dump.got.PID != os.Getpid() {
 		t.Errorf("request %+v", dump.got)
 	}
-	if r.Checkpoint != "checkpoint1" || r.Versions.CRIU != "4.1.1" || r.Stats.FrozenUS != 7 || len(r.Files) != 2 {
+	if r.Checkpoint != "checkpoint1" || r.Versions.CRIU != "4.1.1" || r.Stats.FrozenUS != 7 || len(r.Files) != 3 {
 		t.Errorf("record %+v", r)
 	}
 	stored, err := m.Store.Get("web", "checkpoint1")

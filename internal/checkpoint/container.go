@@ -73,3 +73,15 @@ func writeDescriptors(dir string, pid int) error {
 	}
 	return os.WriteFile(filepath.Join(dir, "descriptors.json"), data, 0o600)
 }
+
+// CreationFile holds what Docker created the container with. It is among the
+// images, so that it is encrypted with them: environments have secrets in them.
+const CreationFile = "docker.json"
+
+func writeCreation(dir string, c docker.Creation) error {
+	data, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, CreationFile), append(data, '\n'), 0o600)
+}

@@ -27,6 +27,7 @@ type dumper interface {
 
 type engine interface {
 	Versions(context.Context) (docker.Daemon, error)
+	ImageLayers(ctx context.Context, image string) ([]string, error)
 	Inspect(context.Context, string) (docker.Container, error)
 	Kill(context.Context, string) error
 }
@@ -143,7 +144,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 		t.discard(err)
 		return t, &dumpFailed{err}
 	}
-	t.asked = m.askDaemon(ctx)
+	t.asked = m.askDaemon(ctx, c.ImageDigest)
 	if !req.Options.LeaveRunning {
 		m.awaitStop(ctx, c.ID)
 	}
@@ -206,7 +207,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 	if req.RoundsOnly {
 		return m.Dumper.PreDump(ctx, r)
 	}
-	if err := writeDescriptors(j.images, c.PID); err != nil {
+	if err := errors.Join(writeDescriptors(j.images, c.PID), writeCreation(j.images, c.Creation)); err != nil {
 		return criu.Result{}, err
 	}
 	r.PostDump = func(frozen time.Time) error {
@@ -345,14 +346,23 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
 	return r
 }
 
+// answers are what the daemon is asked for a record.
+type answers struct {
+	docker.Daemon
+	imageLayers []string
+}
+
 // askDaemon asks while the images are written through: the programs that Docker
-// runs for an answer would take time from CRIU's. Versions are for a reader: a
-// daemon that does not answer costs them, not the checkpoint.
-func (m *Creator) askDaemon(ctx context.Context) <-chan docker.Daemon {
-	answer, daemon := make(chan docker.Daemon, 1), m.Docker
+// runs for an answer would take time from CRIU's. Versions are for a reader, and an
+// image without layers is compared by its digest: a daemon that does not answer
+// costs them, not the checkpoint.
+func (m *Creator) askDaemon(ctx context.Context, image string) <-chan answers {
+	answer, daemon := make(chan answers, 1), m.Docker
 	go func() {
-		d, _ := daemon.Versions(ctx)
-		answer <- d
+		var a answers
+		a.Daemon, _ = daemon.Versions(ctx)
+		a.imageLayers, _ = daemon.ImageLayers(ctx, image)
+		answer <- a
 	}()
 	return answer
 }

@@ -88,7 +88,9 @@ func (y *yard) Inspect(_ context.Context, id string) (docker.Container, error) {
 	return c, nil
 }
 
-func (*yard) Kill(context.Context, string) error              { return errors.New("not asked for") }
+func (*yard) Kill(context.Context, string) error                    { return errors.New("not asked for") }
+func (*yard) ImageLayers(context.Context, string) ([]string, error) { return nil, nil }
+
 func (*yard) Versions(context.Context) (docker.Daemon, error) { return docker.Daemon{}, nil }
 func (*yard) Version() (criu.Version, error)                  { return 40200, nil }
 func (*yard) DirtyTracking(context.Context) error             { return nil }

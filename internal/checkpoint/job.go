@@ -31,7 +31,7 @@ type job struct {
 	ended               bool // Docker has killed the container: CRIU cannot resume it
 	policy              criu.Policy
 	began, frozen       time.Time
-	asked               <-chan docker.Daemon
+	asked               <-chan answers
 	network             *network
 	files               *files
 	connectionsRead     <-chan struct{} // nil if they are not read aside
@@ -164,7 +164,7 @@ func (j job) publish(ctx context.Context, r *metadata.Record) (err error) {
 		r.Parts = j.files.parts()
 		r.SumParts()
 		d := <-j.asked
-		r.Versions.Docker, r.Versions.Runc = d.Version, d.Runc
+		r.Versions.Docker, r.Versions.Runc, r.ImageLayers = d.Version, d.Runc, d.imageLayers
 	}
 	if j.connectionsRead != nil {
 		<-j.connectionsRead

@@ -85,6 +85,14 @@ func (c *Client) inspect(ctx context.Context, ref string) (container.InspectResp
 	return r, translate(ref, err)
 }
 
+// inspectRaw returns Docker's answer as it is, too.
+func (c *Client) inspectRaw(ctx context.Context, ref string) (container.InspectResponse, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	r, raw, err := c.api.ContainerInspectWithRaw(ctx, ref, false)
+	return r, raw, translate(ref, err)
+}
+
 func translate(ref string, err error) error {
 	switch {
 	case err == nil:
@@ -103,6 +111,7 @@ type Daemon struct {
 	Version, Runc, RootDir, Driver, CgroupVersion, DefaultRuntime string
 	Runtimes                                                      map[string]string // path or type, by name
 	Rootless, UsernsRemap                                         bool
+	Seccomp, AppArmor                                             bool // of containers by default
 }
 
 // WithRuntime returns the names of the containers, running or not, that were
@@ -166,6 +175,8 @@ func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
 	for _, option := range i.SecurityOptions {
 		d.Rootless = d.Rootless || strings.HasPrefix(option, "name=rootless")
 		d.UsernsRemap = d.UsernsRemap || strings.HasPrefix(option, "name=userns")
+		d.Seccomp = d.Seccomp || strings.HasPrefix(option, "name=seccomp") && !strings.Contains(option, "profile=unconfined")
+		d.AppArmor = d.AppArmor || strings.HasPrefix(option, "name=apparmor")
 	}
 	return d, nil
 }

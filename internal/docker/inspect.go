@@ -48,6 +48,7 @@ type Container struct {
 	MountFacts         mounts.Facts
 	BindSources        map[string]string // on the host, by destination
 	Settings           Settings
+	Creation           Creation
 }
 
 // Network is an attachment to a Docker network.
@@ -69,7 +70,7 @@ func (c *Client) Inspect(ctx context.Context, ref string) (Container, error) {
 }
 
 func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error) {
-	r, err := c.inspect(ctx, ref)
+	r, raw, err := c.inspectRaw(ctx, ref)
 	if err != nil {
 		return Container{}, err
 	}
@@ -86,6 +87,9 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 	}
 	if r.Config.Healthcheck != nil {
 		out.HealthCheck = r.Config.Healthcheck.Test
+	}
+	if out.Creation, err = creation(r, raw); err != nil {
+		return Container{}, fmt.Errorf("container %s: %w", out.Name, err)
 	}
 	// Docker writes what RFC 3339 is; a zero time does no harm.
 	out.StartedAt, _ = time.Parse(time.RFC3339Nano, r.State.StartedAt)

@@ -24,6 +24,9 @@ type Settings struct {
 	// says that Docker chooses one at each start.
 	FixedIPs []netip.Addr
 	ChosenIP bool
+	// What restricts it beside capabilities.
+	SecurityOpt                []string
+	MaskedPaths, ReadonlyPaths []string
 }
 
 // MountSetting is a mount that the user or the image asked for.
@@ -42,6 +45,7 @@ func settings(r container.InspectResponse) Settings {
 		CapAdd: capabilities(h.CapAdd), CapDrop: capabilities(h.CapDrop),
 		Privileged: h.Privileged, ReadOnly: h.ReadonlyRootfs, Init: h.Init != nil && *h.Init,
 		IPCMode: string(h.IpcMode), UTSMode: string(h.UTSMode),
+		SecurityOpt: h.SecurityOpt, MaskedPaths: h.MaskedPaths, ReadonlyPaths: h.ReadonlyPaths,
 	}
 	for port, bindings := range h.PortBindings {
 		for _, b := range bindings {

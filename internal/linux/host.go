@@ -14,6 +14,7 @@ import (
 type Host struct {
 	Kernel, Architecture string
 	CPUFeatures          []string // instructions that programs may have chosen
+	CgroupMode           string   // v1, hybrid or v2
 }
 
 // ThisHost returns what is known of this host; empty is what cannot be read.
@@ -25,6 +26,9 @@ func ThisHost() Host {
 	}
 	if data, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		h.CPUFeatures = cpuFeatures(string(data))
+	}
+	if c, err := ReadCgroups(os.Getpid()); err == nil {
+		h.CgroupMode = c.Mode
 	}
 	return h
 }

@@ -16,13 +16,15 @@ const SchemaVersion = 2
 
 // Container is what was known of a container before its dump.
 type Container struct {
-	ID          string            `json:"id"`
-	Name        string            `json:"name"`
-	PID         int               `json:"pid"`
-	StartedAt   time.Time         `json:"started_at"`
-	State       string            `json:"state"`
-	Image       string            `json:"image"`
-	ImageDigest string            `json:"image_digest"`
+	ID          string    `json:"id"`
+	Name        string    `json:"name"`
+	PID         int       `json:"pid"`
+	StartedAt   time.Time `json:"started_at"`
+	State       string    `json:"state"`
+	Image       string    `json:"image"`
+	ImageDigest string    `json:"image_digest"`
+	// ImageLayers are the image's diff_ids; nil in older records.
+	ImageLayers []string          `json:"image_layers,omitempty"`
 	Labels      map[string]string `json:"labels,omitempty"`
 	Driver      string            `json:"driver"`
 	RootFS      string            `json:"rootfs"`
@@ -207,6 +209,17 @@ type File struct {
 	CRC32C string `json:"crc32c,omitempty"`
 }
 
+// Imported is how a checkpoint came here. What such a record says of the container
+// is somebody else's word.
+type Imported struct {
+	At       time.Time `json:"at"`
+	SignedBy string    `json:"signed_by,omitempty"` // empty if that was not asked
+}
+
+// IsOf says whether the checkpoint is of this very container: never for an
+// imported one, whose record could name any.
+func (r Record) IsOf(id string) bool { return r.Imported == nil && r.ID == id }
+
 // What a record is of.
 const (
 	KindCheckpoint = "checkpoint"
@@ -241,6 +254,8 @@ type Record struct {
 	CPUFeatures  []string  `json:"cpu_features"`
 	Stats        Stats     `json:"stats"`
 	SizeBytes    int64     `json:"size_bytes"` // on the disk; holes take none
+	// Imported says that it came in an archive; nil for one made here.
+	Imported *Imported `json:"imported,omitempty"`
 	// Encrypted says that the files are sealed, to these recipients.
 	Encrypted  bool     `json:"encrypted"`
 	Recipients []string `json:"recipients,omitempty"`

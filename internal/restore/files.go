@@ -177,7 +177,7 @@ func rolledBefore(rec metadata.Record, p changes.Place) changes.Place {
 // places are where files of the container lie on the host, and what cannot be
 // looked into. A newer container has a layer and perhaps volumes of its own.
 func places(rec metadata.Record, c docker.Container, volumes []docker.Volume) (list []changes.Place, blind []string) {
-	newer := c.ID != rec.ID
+	newer := !rec.IsOf(c.ID)
 	upper := c.UpperDir
 	if upper == "" && !newer {
 		upper = rec.UpperDir

@@ -79,7 +79,7 @@ func addressChanged(rec metadata.Record, now docker.Container) string {
 	for _, n := range now.Networks {
 		is = append(is, n.IP)
 	}
-	if now.ID == rec.ID || slices.Equal(was, is) {
+	if rec.IsOf(now.ID) || slices.Equal(was, is) {
 		return ""
 	}
 	return fmt.Sprintf("its address is %s, the checkpoint's was %s", orNone(joined(is)), orNone(joined(was)))
@@ -89,7 +89,7 @@ func addressChanged(rec metadata.Record, now docker.Container) string {
 // what its processes depend on, and in what the user only should know. A record
 // of an older version does not say all.
 func compare(rec metadata.Record, c docker.Container) (wrong, said []string) {
-	if c.ID == rec.ID {
+	if rec.IsOf(c.ID) {
 		return nil, nil
 	}
 	what := "another container than the checkpoint's"

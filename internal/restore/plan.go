@@ -51,10 +51,13 @@ type Plan struct {
 }
 
 // plan decides how the container would be restored, or returns why it cannot be.
-// The images are verified meanwhile: Docker runs programs to answer for the route.
-// Nothing is touched. Errors: *docker.StateError, ErrIncompatible, ErrNotLazy,
-// criu.ErrNoUserfaultfd, runtime.ErrUnfit, and verifyChain's.
-func (r *Restorer) plan(ctx context.Context, c docker.Container, rec metadata.Record, o Options) (Plan, error) {
+// Docker runs programs to answer for the route: meanwhile, if it is set, is done at
+// the same time. Nothing is touched. Errors: *docker.StateError, ErrIncompatible,
+// ErrNotLazy, criu.ErrNoUserfaultfd, runtime.ErrUnfit, and meanwhile's.
+func (r *Restorer) plan(ctx context.Context, c docker.Container, rec metadata.Record, o Options, meanwhile func() error) (Plan, error) {
+	if !rec.IsOf(c.ID) && c.ImageDigest != rec.ImageDigest && r.sameLayers(ctx, c, rec) {
+		c.ImageDigest = rec.ImageDigest
+	}
 	if err := fits(rec, c, linux.ThisHost()); err != nil {
 		return Plan{}, err
 	}
@@ -70,8 +73,11 @@ func (r *Restorer) plan(ctx context.Context, c docker.Container, rec metadata.Re
 		route, err = r.Route(ctx, c.Runtime)
 		return err
 	})
-	damage := r.verifyChain(ctx, rec)
-	if err := cmp.Or(g.Wait(), damage); err != nil {
+	var err error
+	if meanwhile != nil {
+		err = meanwhile()
+	}
+	if err := cmp.Or(g.Wait(), err); err != nil {
 		return Plan{}, err
 	}
 	p := Plan{Container: c.Name, ID: c.ID, CheckpointOf: rec.Name, Checkpoint: rec.Checkpoint, Encrypted: rec.Encrypted, Runc: route.Runc, Link: route.Link, Differences: said}
@@ -80,9 +86,15 @@ func (r *Restorer) plan(ctx context.Context, c docker.Container, rec metadata.Re
 	if !o.LazyPages {
 		return p, nil
 	}
-	var err error
 	p.Request.LazyPages, err = r.lazyPages(ctx, c, rec)
 	return p, err
+}
+
+// sameLayers says whether the files of a container's image are those of the
+// checkpoint's: one image has several IDs in different stores.
+func (r *Restorer) sameLayers(ctx context.Context, c docker.Container, rec metadata.Record) bool {
+	layers, err := r.Docker.ImageLayers(ctx, c.ImageDigest)
+	return err == nil && rec.ImageLayers != nil && slices.Equal(layers, rec.ImageLayers)
 }
 
 // decide sets what depends on what the images hold.
@@ -158,13 +170,26 @@ func fits(rec metadata.Record, c docker.Container, h linux.Host) error {
 		return err
 	}
 	switch {
-	case c.ID != rec.ID && c.ImageDigest != rec.ImageDigest:
+	case !rec.IsOf(c.ID) && c.ImageDigest != rec.ImageDigest:
 		return no("is of a container of image %s, this one is of %s", rec.ImageDigest, c.ImageDigest)
-	case rec.Architecture != h.Architecture:
-		return no("is of architecture %s, this host is %s", rec.Architecture, h.Architecture)
 	}
 	if gone := goneSources(rec, c); gone != nil {
 		return no("needs %s mounted, which is gone", strings.Join(gone, ", "))
+	}
+	return hostFits(rec, h)
+}
+
+// hostFits returns ErrIncompatible with the reason why this host cannot take a
+// checkpoint.
+func hostFits(rec metadata.Record, h linux.Host) error {
+	no := func(format string, args ...any) error {
+		return fmt.Errorf("%w: %s/%s %s", ErrIncompatible, rec.Name, rec.Checkpoint, fmt.Sprintf(format, args...))
+	}
+	if rec.Architecture != h.Architecture {
+		return no("is of architecture %s, this host is %s", rec.Architecture, h.Architecture)
+	}
+	if was, is := rec.CgroupMode, h.CgroupMode; was != "" && is != "" && (was == "v2") != (is == "v2") {
+		return no("was made where containers have cgroups of %s, here they have those of %s", was, is)
 	}
 	var missing []string
 	for _, f := range rec.CPUFeatures {
@@ -189,7 +214,7 @@ func goneSources(rec metadata.Record, c docker.Container) []string {
 			gone = append(gone, source)
 		}
 	}
-	if c.ID != rec.ID {
+	if !rec.IsOf(c.ID) {
 		for _, m := range c.Settings.Mounts {
 			if m.Type == "bind" {
 				check(m.Source)
@@ -208,7 +233,7 @@ func goneSources(rec metadata.Record, c docker.Container) []string {
 // sourceOf is what the container has mounted where the checkpoint's had a bind
 // mount: another one may have something else there.
 func sourceOf(m metadata.Mount, rec metadata.Record, c docker.Container) string {
-	if c.ID == rec.ID {
+	if rec.IsOf(c.ID) {
 		return m.Source
 	}
 	for _, s := range c.Settings.Mounts {

@@ -37,6 +37,15 @@ func TestFits(t *testing.T) {
 	if err := fits(rec, c, linux.Host{Architecture: "amd64"}); !errors.Is(err, ErrIncompatible) || !strings.Contains(err.Error(), "avx2") {
 		t.Errorf("missing feature: %v", err)
 	}
+	v2 := h
+	v2.CgroupMode, rec.CgroupMode = "v2", "hybrid"
+	if err := fits(rec, c, v2); !errors.Is(err, ErrIncompatible) || !strings.Contains(err.Error(), "cgroups of hybrid, here they have those of v2") {
+		t.Errorf("other cgroups: %v", err)
+	}
+	v2.CgroupMode = "v1"
+	if err := fits(rec, c, v2); err != nil {
+		t.Errorf("v1 beside v2: %v", err)
+	}
 	rec.Mounts = []metadata.Mount{{Source: "/"}, {Source: "/nonexistent/containers/1/hosts"}}
 	if err := fits(rec, c, h); err != nil {
 		t.Errorf("all there, or Docker's to make: %v", err)

@@ -38,6 +38,7 @@ type engine interface {
 	Start(context.Context, string) error
 	Kill(context.Context, string) error
 	Volumes(ctx context.Context, id string) ([]docker.Volume, error)
+	ImageLayers(ctx context.Context, image string) ([]string, error)
 	Socket() string
 }
 
@@ -50,6 +51,9 @@ type Restorer struct {
 	CRIU, StandIn string
 	// NoVerify compares sizes and links with the record, but reads nothing.
 	NoVerify bool
+	// AllowPrivileges lets an imported checkpoint have what its container is not
+	// allowed.
+	AllowPrivileges bool
 	// Files is what to do when files changed since the checkpoint: RefuseFiles, which
 	// is also the empty string, KeepFiles or RollbackFiles.
 	Files string
@@ -126,30 +130,17 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 			p.close()
 		}
 	}()
-	if p.plan, err = r.plan(ctx, c, rec, o); err != nil {
+	if p.plan, err = r.plan(ctx, c, rec, o, func() error { return r.open(ctx, &p, rec) }); err != nil {
 		return p, err
 	}
-	dir := r.Store.Path(rec.Name, rec.Checkpoint)
-	p.from = source{Record: rec, dir: dir, open: openPlain(dir), keepLog: func(log []byte) error {
-		return os.WriteFile(filepath.Join(dir, runtime.RestoreLog), log, 0o600)
-	}}
 	if rec.Encrypted {
-		stage, sealed, plain, err := r.Opener.Open(ctx, r.Store, rec)
-		if err != nil {
-			return p, fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
-		}
-		p.stage = stage
-		p.from = source{
-			Record: plain, dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) },
-			open: openSealed(func(name string, w io.Writer) error { return sealed.Show(name+seal.Suffix, w) }),
-		}
-		if problems := checkpoint.ImageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
-			return p, damaged(rec, problems)
-		}
 		// What the images hold is known only now.
-		p.plan.decide(c, plain, o)
+		p.plan.decide(c, p.from.Record, o)
 	}
 	if err := addressesFit(c, p.from, o); err != nil {
+		return p, err
+	}
+	if err := r.contained(ctx, c, p.from); err != nil {
 		return p, err
 	}
 	for _, d := range p.plan.Differences {
@@ -161,10 +152,37 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 	for _, f := range p.fills {
 		p.plan.RollBack = append(p.plan.RollBack, f.part.Destination)
 	}
-	if p.fills != nil && c.ID != rec.ID {
+	if p.fills != nil && !rec.IsOf(c.ID) {
 		r.warn(fmt.Sprintf("%s gets the files of %s/%s in %s", c.Name, rec.Name, rec.Checkpoint, strings.Join(p.plan.RollBack, ", ")))
 	}
 	return p, nil
+}
+
+// open verifies the checkpoint and finds its images.
+func (r *Restorer) open(ctx context.Context, p *prepared, rec metadata.Record) error {
+	if err := r.verifyChain(ctx, rec); err != nil {
+		return err
+	}
+	dir := r.Store.Path(rec.Name, rec.Checkpoint)
+	p.from = source{Record: rec, dir: dir, open: openPlain(dir), keepLog: func(log []byte) error {
+		return os.WriteFile(filepath.Join(dir, runtime.RestoreLog), log, 0o600)
+	}}
+	if !rec.Encrypted {
+		return nil
+	}
+	stage, sealed, plain, err := r.Opener.Open(ctx, r.Store, rec)
+	if err != nil {
+		return fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
+	}
+	p.stage = stage
+	p.from = source{
+		Record: plain, dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) },
+		open: openSealed(func(name string, w io.Writer) error { return sealed.Show(name+seal.Suffix, w) }),
+	}
+	if problems := checkpoint.ImageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
+		return damaged(rec, problems)
+	}
+	return nil
 }
 
 func (r *Restorer) warn(text string) {

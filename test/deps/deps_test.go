@@ -18,9 +18,10 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl":         {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl-runtime": {"internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
-		"internal/batch", "internal/changes", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
-		"internal/preflight", "internal/recovery", "internal/restore", "internal/runtime", "internal/seal",
+		"internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
+		"internal/preflight", "internal/recovery", "internal/restore", "internal/runtime", "internal/seal", "internal/signature",
 	},
+	"internal/archive":               {"internal/metadata", "internal/seal", "internal/signature"},
 	"internal/batch":                 {"internal/docker"},
 	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/dockerproxy", "internal/linux/hold", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/sysctl", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/preflight", "internal/recovery", "internal/runtime", "internal/seal"},
 	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/hold", "internal/metadata", "internal/mounts", "internal/runtime", "internal/seal"},
@@ -34,6 +35,7 @@ var allowed = map[string][]string{
 	"internal/recovery":              {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/hold", "internal/linux/netns", "internal/metadata", "internal/runtime"},
 	"internal/runtime":               {"internal/linux", "internal/linux/conntrack", "internal/linux/sysctl"},
 	"internal/seal":                  nil,
+	"internal/signature":             nil,
 	"internal/linux/conntrack":       {"internal/linux/netns"},
 	"internal/linux/hold":            {"internal/linux/netns"},
 	"internal/linux/dockerproxy":     nil,
@@ -55,6 +57,8 @@ var users = map[string]string{
 	"github.com/docker/docker/":              "internal/docker",
 	"github.com/checkpoint-restore/go-criu/": "internal/criu",
 	"filippo.io/age":                         "internal/seal",
+	"golang.org/x/crypto/ssh":                "internal/signature",
+	"github.com/klauspost/compress":          "internal/archive",
 }
 
 // light are packages that small static programs import: with all that they

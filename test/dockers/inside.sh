@@ -48,6 +48,7 @@ enter() { # NAME ROOT WORK BUNDLE ARGUMENT...
 	pivot_root . host
 	# tini takes over what loses its parent.
 	exec chroot . env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root \
+		CHECKPOINTCTL_E2E_ARCHIVES="${CHECKPOINTCTL_E2E_ARCHIVES:-}" CHECKPOINTCTL_E2E_SAVE_ARCHIVES="${CHECKPOINTCTL_E2E_SAVE_ARCHIVES:-}" \
 		sh -c 'umount -l /host && mount --make-rshared / && exec tini -- inside tests "$@"' sh "$name" "$@" </dev/null
 }
 

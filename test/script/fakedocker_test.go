@@ -21,6 +21,7 @@ import (
 
 	"github.com/docker/docker/api/types"
 	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/api/types/storage"
 	"github.com/docker/docker/api/types/system"
@@ -295,6 +296,9 @@ func (d *daemon) handler() http.Handler {
 			v.Options = map[string]string{"type": "nfs"}
 		}
 		d.answer(w, v)
+	})
+	mux.HandleFunc("GET /{v}/images/{name}/json", func(w http.ResponseWriter, r *http.Request) {
+		d.answer(w, image.InspectResponse{ID: r.PathValue("name"), RootFS: image.RootFS{Type: "layers", Layers: []string{"layers of " + r.PathValue("name")}}})
 	})
 	mux.HandleFunc("POST /{v}/containers/{ref}/start", d.postStart)
 	mux.HandleFunc("POST /{v}/containers/{ref}/kill", d.postKill)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/checkpointctl/checkpointctl/internal/archive"
 	"github.com/checkpointctl/checkpointctl/internal/changes"
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
@@ -20,6 +21,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
+	"github.com/checkpointctl/checkpointctl/internal/signature"
 )
 
 // Exit statuses, see docs/exit-codes.md.
@@ -40,6 +42,7 @@ const (
 	exitDump         = 22
 	exitRestore      = 23
 	exitDamaged      = 24
+	exitArchive      = 25
 	exitInterrupted  = 130
 )
 
@@ -47,7 +50,7 @@ const exitHelp = `
 Exit status: 0 ok, 2 usage or configuration, 3 incomplete, 10 no such container, 11 container
 not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount or
 a process is refused, 15 encrypted, 16 files changed since the checkpoint, 20 Docker, 21 CRIU, 22 dump
-failed, 23 restore failed, 24 damaged, 130 interrupted, 1 anything else.`
+failed, 23 restore failed, 24 damaged, 25 archive refused, 130 interrupted, 1 anything else.`
 
 var errNotRoot = errors.New("this needs root: CRIU reads the memory of other users' processes")
 
@@ -61,6 +64,9 @@ func classify(err error, parsed bool) (code int, hint string) {
 		dump    *criu.DumpError
 		failed  *restore.Error
 		address *restore.AddressError
+		cannot  *restore.CannotMakeError
+		more    *restore.PrivilegeError
+		hook    *restore.HookError
 		checks  *checkError
 		several *batchError
 	)
@@ -85,9 +91,13 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitOther, "name a tmpfs with room by --stage, or a directory on a disk if unencrypted images may be there for the while"
 	case errors.Is(err, metadata.ErrNoRoom):
 		return exitOther, "make room, take another --dir, or leave the files out: --rootfs=false"
+	case errors.Is(err, archive.ErrRefused):
+		return exitArchive, "nothing of it is in the store"
+	case errors.Is(err, archive.ErrNotExportable):
+		return exitState, "checkpointctl list shows what can be restored"
 	case errors.Is(err, restore.ErrCircle):
 		return exitState, "docker inspect shows whose namespaces each has"
-	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName), errors.Is(err, seal.ErrBadKey):
+	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName), errors.Is(err, seal.ErrBadKey), errors.Is(err, signature.ErrBadKey):
 		return exitUsage, ""
 	case errors.Is(err, errNotRoot):
 		return exitCRIU, "run it with sudo"
@@ -112,6 +122,12 @@ func classify(err error, parsed bool) (code int, hint string) {
 	case errors.As(err, &failed) && errors.Is(err, docker.ErrUnreachable):
 		return exitRestore, "when Docker answers again, docker ps shows the state; a stopped container can be restored again"
 	case errors.As(err, &failed):
+		return exitRestore, ""
+	case errors.As(err, &cannot):
+		return exitRestore, "nothing was made"
+	case errors.As(err, &more):
+		return exitRefused, "--allow-privileges restores it with them; do so only if you trust who made it"
+	case errors.As(err, &hook):
 		return exitRestore, ""
 	case errors.As(err, &address):
 		return exitRestore, address.Hint()

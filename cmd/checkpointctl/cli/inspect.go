@@ -137,7 +137,7 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 	}
 	err = table(d.out, func(w io.Writer) {
 		for _, row := range [][2]string{
-			{"Checkpoint", r.Checkpoint}, {"Kind", kind(r.Summary(), nil)}, {"Parent", dash(r.Parent)}, {"Made", r.Timestamp.Format(time.RFC3339)},
+			{"Checkpoint", r.Checkpoint}, {"Kind", kind(r.Summary(), nil)}, {"Parent", dash(r.Parent)}, {"Made", r.Timestamp.Format(time.RFC3339)}, {"Imported", imported(r)},
 			{"Encrypted to", dash(strings.Join(r.Recipients, ", "))}, {"Size", size(r.SizeBytes)}, {"Frozen", frozen(r)}, {"Pages written", fmt.Sprint(r.Stats.PagesWritten)},
 			{"Made by", fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", r.Versions.Checkpointctl,
 				r.Versions.CRIU, r.Versions.Docker, r.Versions.Runc, r.Versions.Kernel)},
@@ -156,6 +156,17 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 	}
 	fmt.Fprintln(d.out)
 	return printContainer(d.out, r.Container)
+}
+
+// imported says when a checkpoint came here, and by whose signature it was taken.
+func imported(r metadata.Record) string {
+	switch {
+	case r.Imported == nil:
+		return dash("")
+	case r.Imported.SignedBy == "":
+		return r.Imported.At.Format(time.RFC3339) + ", not signed for"
+	}
+	return r.Imported.At.Format(time.RFC3339) + ", signed by " + r.Imported.SignedBy
 }
 
 func printContainer(out io.Writer, c metadata.Container) error {

@@ -49,6 +49,38 @@ func (p *rounds) end() {
 	}
 }
 
+// transfer keeps one line about what is read or written.
+type transfer struct {
+	out         io.Writer
+	what        string
+	began, last time.Time
+}
+
+func newTransfer(out io.Writer, what string) *transfer {
+	return &transfer{out: out, what: what, began: time.Now()}
+}
+
+func (p *transfer) set(done, total int64) {
+	now := time.Now()
+	if p.out == io.Discard || now.Sub(p.last) < 100*time.Millisecond {
+		return
+	}
+	p.last = now
+	fmt.Fprint(p.out, "\r\x1b[K"+transferLine(p.what, done, total, now.Sub(p.began)))
+}
+
+func transferLine(what string, done, total int64, took time.Duration) string {
+	rate := float64(done) / max(took.Seconds(), 0.001)
+	return fmt.Sprintf("%s: %d%%, %s of %s, %s/s", what, 100*done/max(total, 1), size(done), size(total), size(int64(rate)))
+}
+
+// end makes room for what is printed next.
+func (p *transfer) end() {
+	if !p.last.IsZero() {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+}
+
 // board keeps a line for each container that is being worked on, below all that
 // is printed meanwhile.
 type board struct {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,5 +46,19 @@ func TestBoard(t *testing.T) {
 		"\x1b[1A\x1b[J"
 	if out.String() != want {
 		t.Errorf("got %q", out.String())
+	}
+}
+
+func TestTransfer(t *testing.T) {
+	var out bytes.Buffer
+	p := newTransfer(&out, "exporting web/x")
+	p.set(1<<20, 4<<20)
+	p.set(2<<20, 4<<20) // too soon
+	p.end()
+	if got := out.String(); !strings.HasPrefix(got, "\r\x1b[Kexporting web/x: 25%, 1MiB of 4MiB, ") || strings.Count(got, "\r\x1b[K") != 2 {
+		t.Errorf("got %q", got)
+	}
+	if got := transferLine("x", 0, 0, 0); got != "x: 0%, 0B of 0B, 0B/s" {
+		t.Errorf("got %q", got)
 	}
 }

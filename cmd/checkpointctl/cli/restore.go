@@ -15,6 +15,7 @@ import (
 type restoreOptions struct {
 	into, keepChanged                            string
 	tcpClose, noVerify, dryRun, group, lazyPages bool
+	new                                          newOptions
 }
 
 func newRestoreCmd(d *deps) *cobra.Command {
@@ -40,6 +41,20 @@ from Docker. Both must be of one image and have the same user, capabilities,
 mounts, namespaces and runtime; what their volumes and binds are may differ, and so
 may hostname, address and published ports: this is said.
 
+--name makes a new container from what the checkpoint keeps of the old one's
+configuration, which may be gone, with its files where the checkpoint has them, and
+starts it from there. --publish, --network, --ip, --volume and --bind say what shall
+differ. What stands against it is found before anything is made; if the restore
+fails, what was made is removed. --clones makes several.
+
+Of an imported checkpoint the container gets nothing that reaches out of it: no
+privileges, devices, bind mounts (but those of --bind), volumes that are here
+already, labels, annotations, log options and published ports (but for --accept). If
+the images of an imported checkpoint have capabilities, mounts, namespaces or the
+lack of a seccomp filter that the container is not allowed, which CRIU would restore
+all the same, it is refused, also with --into. --allow-privileges is the only way
+past, and says what it lets through.
+
 Several containers are restored one after the other, the owner of a namespace
 before those that share it: all or none. Each is refused, if at all, before the
 first one starts; if one fails, those before it are killed again. --group takes all
@@ -62,11 +77,25 @@ killed, too: it would go on with zeros for memory; restore it again.
 ` + exitHelp,
 		Example: `  checkpointctl restore myapp before-upgrade
   checkpointctl restore myapp/before-upgrade --into myapp2
+  checkpointctl restore myapp/before-upgrade --name myapp3 -p 8081:80
   checkpointctl restore web/nightly db/nightly
   checkpointctl restore --group web/nightly`,
 		Args:              cobra.MinimumNArgs(1),
 		ValidArgsFunction: d.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.new.check(cmd.Flags()); err != nil {
+				return err
+			}
+			if o.new.name != "" {
+				container, checkpoint, err := reference(args)
+				if err == nil && (len(args) > 2 || o.into != "" || o.group) {
+					err = fmt.Errorf("%w: --name is for one checkpoint, and without --into and --group", config.ErrInvalid)
+				}
+				if err != nil {
+					return err
+				}
+				return runRestoreNew(cmd.Context(), d, container, checkpoint, o)
+			}
 			targets, err := d.restoreTargets(cmd.Context(), args)
 			if err != nil {
 				return err
@@ -97,6 +126,7 @@ killed, too: it would go on with zeros for memory; restore it again.
 		return d.completeNames(cmd, nil, word)
 	})
 	f.BoolVar(&o.lazyPages, "lazy-pages", false, "run the container before its memory is there")
+	o.new.flags(cmd)
 	d.identityFlags(f)
 	d.stageFlag(f)
 	d.jsonFlag(cmd)
@@ -151,6 +181,7 @@ func (d *deps) restorerWith(ctx context.Context, client *docker.Client, o restor
 		return nil, err
 	}
 	r.NoVerify, r.Files, r.KeepChanged = o.noVerify, d.cfg.Restore.Files, o.keepChanged
+	r.AllowPrivileges = o.new.allowPrivileges
 	r.Warn = d.warn
 	r.Waiting = func() { d.log.Warn("a restore that Docker has begun cannot be broken off: waiting for its end") }
 	return r, nil

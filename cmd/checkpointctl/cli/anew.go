@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/restore"
+)
+
+// newOptions are for a container that is made from a checkpoint.
+type newOptions struct {
+	name, network, ip, image, execAfter string
+	ports, volumes, binds, accept       []string
+	clones                              int
+	allowPrivileges                     bool
+}
+
+func (o *newOptions) flags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.name, "name", "", "make a new `container` from what the checkpoint keeps, and restore into it")
+	f.IntVar(&o.clones, "clones", 1, "make so many, NAME-1 and so on: all or none")
+	f.StringArrayVarP(&o.ports, "publish", "p", nil, "publish this `port` of the new container, as in docker run, instead of the old one's (repeatable)")
+	f.StringVar(&o.network, "network", "", "`network` of the new container instead of the old one's")
+	f.StringVar(&o.ip, "ip", "", "its IPv4 `address` there")
+	f.StringArrayVar(&o.volumes, "volume", nil, "`NAME=OTHER`: take the volume OTHER in the place of NAME (repeatable)")
+	f.StringArrayVar(&o.binds, "bind", nil, "`DESTINATION=SOURCE`: mount SOURCE of this host there (repeatable)")
+	f.StringVar(&o.image, "image", "", "`image` to take; it must have the layers of the old one's")
+	f.StringSliceVar(&o.accept, "accept", nil, "take these of an imported checkpoint's container, too: "+strings.Join(docker.Acceptable(), ", "))
+	f.StringVar(&o.execAfter, "exec-after", "", "run this `command` by sh in each new container")
+	f.BoolVar(&o.allowPrivileges, "allow-privileges", false, "let an imported checkpoint have what a container is not allowed by default; says what")
+	_ = cmd.RegisterFlagCompletionFunc("accept", cobra.FixedCompletions(docker.Acceptable(), cobra.ShellCompDirectiveNoFileComp))
+}
+
+// check refuses what does not go together. set are the flags.
+func (o newOptions) check(set *pflag.FlagSet) error {
+	if o.name == "" {
+		for _, flag := range []string{"clones", "publish", "network", "ip", "volume", "bind", "image", "accept", "exec-after"} {
+			if set.Changed(flag) {
+				return fmt.Errorf("%w: --%s is for a new container: --name", config.ErrInvalid, flag)
+			}
+		}
+		return nil
+	}
+	if err := metadata.CheckName(o.name); err != nil {
+		return err
+	}
+	for _, a := range o.accept {
+		if !slices.Contains(docker.Acceptable(), a) {
+			return fmt.Errorf("%w: --accept: %q is none of %s", config.ErrInvalid, a, strings.Join(docker.Acceptable(), ", "))
+		}
+	}
+	switch {
+	case o.clones < 1:
+		return fmt.Errorf("%w: --clones: %d", config.ErrInvalid, o.clones)
+	case o.clones > 1 && o.ip != "":
+		return fmt.Errorf("%w: several clones cannot have one --ip", config.ErrInvalid)
+	}
+	return nil
+}
+
+// change is what they ask for.
+func (o newOptions) change() (restore.New, error) {
+	n := restore.New{Image: o.image}
+	n.Name, n.Network, n.IP, n.Ports, n.Accept = o.name, o.network, o.ip, o.ports, o.accept
+	var err error
+	if n.Volumes, err = pairs("volume", o.volumes); err == nil {
+		n.Binds, err = pairs("bind", o.binds)
+	}
+	return n, err
+}
+
+func pairs(flag string, list []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, text := range list {
+		from, to, ok := strings.Cut(text, "=")
+		if !ok || from == "" || to == "" {
+			return nil, fmt.Errorf("%w: --%s: %q is not A=B", config.ErrInvalid, flag, text)
+		}
+		out[from] = to
+	}
+	return out, nil
+}
+
+func runRestoreNew(ctx context.Context, d *deps, ref, name string, o restoreOptions) error {
+	if err := d.requireRoot(); err != nil {
+		return err
+	}
+	n, err := o.new.change()
+	if err != nil {
+		return err
+	}
+	stored, err := d.storedName(ctx, ref)
+	if err != nil {
+		return err
+	}
+	client, err := d.docker()
+	if err != nil {
+		return err
+	}
+	if !o.dryRun {
+		if err := d.recovery(client).Stored(ctx, stored); err != nil {
+			return err
+		}
+	}
+	rec, err := d.store().Find(stored, name)
+	if err != nil {
+		return err
+	}
+	r, err := d.restorerWith(ctx, client, o)
+	if err != nil {
+		return err
+	}
+	m := &restore.Maker{Restorer: r, Engine: client}
+	if o.dryRun {
+		draft, err := m.PlanNew(ctx, rec, n)
+		if err != nil {
+			return err
+		}
+		return printDraft(d, draft)
+	}
+	clones := restore.Clones{Maker: m, Count: o.new.clones, ExecAfter: o.new.execAfter, Exec: client.Exec}
+	made, err := clones.Make(ctx, rec, n, restore.Options{TCPClose: o.tcpClose, LazyPages: o.lazyPages})
+	if err != nil {
+		return err
+	}
+	return printMade(d, made, rec, o.new.clones > 1)
+}
+
+func printMade(d *deps, made []docker.Container, rec metadata.Record, several bool) error {
+	list := []restored{}
+	for _, c := range made {
+		list = append(list, restoredOf(c, rec))
+	}
+	switch {
+	case d.json && several:
+		return printJSON(d.out, list)
+	case d.json:
+		return printJSON(d.out, list[0])
+	}
+	var errs []error
+	for _, l := range list {
+		_, err := fmt.Fprintln(d.out, l.Container)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func printDraft(d *deps, draft docker.Draft) error {
+	if d.json {
+		return printJSON(d.out, draft)
+	}
+	return table(d.out, func(w io.Writer) {
+		fmt.Fprintf(w, "Would make:\t%s\n", draft.Name)
+		fmt.Fprintf(w, "Networks:\t%s\n", dash(strings.Join(draft.Networks(), ", ")))
+		for destination, name := range draft.Volumes {
+			fmt.Fprintf(w, "Volume at %s:\t%s\n", destination, name)
+		}
+		fmt.Fprintf(w, "Privileges:\t%s\n", dash(strings.Join(draft.Privileges, ", ")))
+	})
+}

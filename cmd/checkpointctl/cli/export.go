@@ -1,0 +1,158 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"github.com/checkpointctl/checkpointctl/internal/archive"
+	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/seal"
+	"github.com/checkpointctl/checkpointctl/internal/signature"
+)
+
+type exportOptions struct {
+	output, compress, sign string
+	level                  int
+}
+
+func newExportCmd(d *deps) *cobra.Command {
+	var o exportOptions
+	cmd := &cobra.Command{
+		Use:   "export CONTAINER [CHECKPOINT] -o FILE|-",
+		Short: "Write a checkpoint into one file",
+		Long: `Write a checkpoint, by default the newest, into one file, for import on this or
+another host. With - it goes to stdout. No container is touched.
+
+Every file is compared with the record on the way; a damaged checkpoint leaves no
+FILE. A checkpoint that continues others is written with them, as rounds of its
+own. The same checkpoint gives the same bytes, unless the file is encrypted.
+
+--encrypt-to encrypts all of it. Without it the file shows the container's memory to
+whoever has it, but of a checkpoint that is encrypted itself: that is written as it
+is. --sign signs the record, which has the sums of all files, by an SSH key.
+
+Entries are named as in Podman's checkpoints where they mean the same, so that
+other tools can show them: docs/design/0006-archives.md.
+` + exitHelp,
+		Example: `  checkpointctl export myapp before-upgrade -o myapp.ckpt
+  checkpointctl export myapp/before-upgrade --encrypt-to age1... -o - | ssh host checkpointctl import -
+  checkpointctl export myapp --sign ~/.ssh/id_ed25519 --compress none -o myapp.ckpt`,
+		Args:              cobra.RangeArgs(1, 2),
+		ValidArgsFunction: d.completeNames,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			container, checkpoint, err := reference(args)
+			if err != nil {
+				return err
+			}
+			if o.output == "" {
+				return fmt.Errorf("%w: --output FILE says where to, - is stdout", config.ErrInvalid)
+			}
+			if err := archive.Compression(o.compress).Check(o.level); err != nil {
+				return fmt.Errorf("%w: --compress: %w", config.ErrInvalid, err)
+			}
+			return runExport(cmd.Context(), d, container, checkpoint, o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVarP(&o.output, "output", "o", "", "`file` to write, - for stdout")
+	f.StringVar(&o.compress, "compress", string(archive.Zstd), "`none`, zstd or gzip")
+	f.IntVar(&o.level, "level", 0, "of the compression: 1 to 22 of zstd, 1 to 9 of gzip (default theirs)")
+	f.StringVar(&o.sign, "sign", "", "sign by the SSH private key in `file`")
+	f.StringArray("encrypt-to", nil, "encrypt to this `recipient`: age1..., ssh-..., or @FILE with some (repeatable)")
+	f.String("passphrase-file", "", "encrypt by the passphrase in the first line of `file`")
+	d.bind(f, map[string]string{"encrypt.to": "encrypt-to", "encrypt.passphrase_file": "passphrase-file"})
+	_ = cmd.RegisterFlagCompletionFunc("compress", cobra.FixedCompletions([]string{"none", "zstd", "gzip"}, cobra.ShellCompDirectiveNoFileComp))
+	d.jsonFlag(cmd)
+	return cmd
+}
+
+func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) error {
+	container, err := d.storedName(ctx, ref)
+	if err != nil {
+		return err
+	}
+	rec, err := d.store().Find(container, name)
+	if err != nil {
+		return err
+	}
+	e := archive.Export{Store: d.store(), Compression: archive.Compression(o.compress), Level: o.level}
+	if e.Seal, err = seal.ParseRecipients(d.cfg.Encrypt.To, d.cfg.Encrypt.PassphraseFile); err != nil {
+		return err
+	}
+	if o.sign != "" {
+		if e.Sign, err = signature.ReadKey(o.sign); err != nil {
+			return err
+		}
+	}
+	bar := newTransfer(d.progress(), "exporting "+rec.Name+"/"+rec.Checkpoint)
+	e.Progress = bar.set
+	write := func(w io.Writer) error {
+		defer bar.end()
+		return e.Write(ctx, rec, w)
+	}
+	if o.output == "-" {
+		return toStdout(d, write)
+	}
+	size, err := toFile(o.output, write)
+	if err != nil {
+		return err
+	}
+	return printExported(d, rec, o.output, size)
+}
+
+func toStdout(d *deps, write func(io.Writer) error) error {
+	if _, ok := d.out.(terminal); ok {
+		return fmt.Errorf("%w: a terminal is no place for an archive: -o FILE, or a pipe", config.ErrInvalid)
+	}
+	return write(d.out)
+}
+
+// toFile writes a file that appears when it is whole. A device or a pipe is written
+// to. It returns the size.
+func toFile(path string, write func(io.Writer) error) (int64, error) {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return 0, err
+		}
+		return 0, errors.Join(write(f), f.Close())
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*") // for its owner alone
+	if err != nil {
+		return 0, err
+	}
+	err = write(f)
+	if err == nil {
+		err = f.Sync()
+	}
+	info, statErr := f.Stat()
+	if err = errors.Join(err, statErr, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return 0, errors.Join(err, os.Remove(f.Name()))
+	}
+	return info.Size(), nil
+}
+
+type exported struct {
+	Container  string `json:"container"`
+	Checkpoint string `json:"checkpoint"`
+	File       string `json:"file"`
+	SizeBytes  int64  `json:"size_bytes"`
+}
+
+func printExported(d *deps, rec metadata.Record, file string, size int64) error {
+	if d.json {
+		return printJSON(d.out, exported{rec.Name, rec.Checkpoint, file, size})
+	}
+	_, err := fmt.Fprintln(d.out, file)
+	return err
+}

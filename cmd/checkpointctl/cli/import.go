@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/checkpointctl/checkpointctl/internal/archive"
+	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
+	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/seal"
+	"github.com/checkpointctl/checkpointctl/internal/signature"
+)
+
+type importOptions struct {
+	as, signedBy, maxSize string
+}
+
+func newImportCmd(d *deps) *cobra.Command {
+	var o importOptions
+	cmd := &cobra.Command{
+		Use:   "import FILE|-",
+		Short: "Take a checkpoint that was exported into the store",
+		Long: `Read what export wrote, from a file or from stdin, into the store. No container is
+touched: restore --name makes one from it.
+
+An archive is not trusted. What is not a plain file, has a name that leads
+elsewhere, is there twice, is larger than declared or than --max-size, has other
+sums than its record, or is not of its record is refused by name, and so are records
+with keys that this version does not know, and images that do not agree. The
+checkpoint appears when all of it is there; after an error nothing is left.
+--signed-by takes it only if one of these keys has signed it (export --sign).
+
+What an archive says of its container is not used unless it is asked for: see
+restore --help.
+` + exitHelp,
+		Example: `  checkpointctl import myapp.ckpt
+  checkpointctl import myapp.ckpt --as myapp2/copied --signed-by allowed_signers`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runImport(cmd.Context(), d, args[0], cmd.InOrStdin(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.as, "as", "", "`NAME` or NAME/CHECKPOINT in the store (default the archive's own)")
+	f.StringVar(&o.signedBy, "signed-by", "", "want a signature by one of the SSH public keys in `file`, as id_ed25519.pub or allowed_signers")
+	f.StringVar(&o.maxSize, "max-size", "", "`bytes` that it may have unpacked, as in 20g (default what is free in the store)")
+	d.identityFlags(f)
+	d.jsonFlag(cmd)
+	return cmd
+}
+
+func runImport(ctx context.Context, d *deps, file string, stdin io.Reader, o importOptions) (err error) {
+	i := archive.Import{Store: d.store(), Problems: problemsOf}
+	if err := i.Store.CheckAccess(); err != nil {
+		return err
+	}
+	if o.as != "" {
+		if i.Container, i.Checkpoint, err = reference([]string{o.as}); err == nil {
+			err = metadata.CheckName(i.Container)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if i.MaxBytes, err = i.Store.FreeBytes(); err != nil {
+		return err
+	}
+	if o.maxSize != "" {
+		if i.MaxBytes, err = units.RAMInBytes(o.maxSize); err != nil {
+			return fmt.Errorf("%w: --max-size: %w", config.ErrInvalid, err)
+		}
+	}
+	if i.Identities, err = seal.ParseIdentities(d.cfg.Encrypt.Identity, d.cfg.Encrypt.PassphraseFile); err != nil {
+		return err
+	}
+	if o.signedBy != "" {
+		if i.SignedBy, err = signature.ReadAllowed(o.signedBy); err != nil {
+			return err
+		}
+	}
+	in := stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		in = f
+	}
+	bar := newTransfer(d.progress(), "importing "+file)
+	i.Progress = bar.set
+	rec, err := i.Read(ctx, in)
+	bar.end()
+	if err != nil {
+		return err
+	}
+	if d.json {
+		return printJSON(d.out, rec)
+	}
+	_, err = fmt.Fprintf(d.out, "%s/%s\n", rec.Name, rec.Checkpoint)
+	return err
+}
+
+// problemsOf are where images contradict each other. Those of an encrypted
+// checkpoint are looked into when it is opened.
+func problemsOf(dir string, r metadata.Record) []string {
+	if r.Encrypted {
+		return nil
+	}
+	problems := checkpoint.ImageProblems(dir, r)
+	if n := len(problems); n > 5 {
+		problems = append(problems[:5], fmt.Sprintf("and %d more", n-5))
+	}
+	return problems
+}

@@ -1,0 +1,105 @@
+package archive
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+)
+
+// source is a file of the archive and where it comes from.
+type source struct {
+	metadata.File                 // as the archive's record has it
+	of            metadata.Record // whose file it is
+	name          string          // there
+}
+
+// flatten returns the record of a checkpoint that needs no other, and the files of
+// it. What it continues becomes rounds of its own: their images are what CRIU looks
+// into for memory that did not change since.
+func flatten(chain []metadata.Record) (metadata.Record, []source) {
+	r := chain[0]
+	var files []source
+	var rounds []metadata.Round
+	for _, link := range slices.Backward(chain) {
+		first := len(rounds)
+		if link.PreDump != nil {
+			rounds = append(rounds, link.PreDump.Rounds...)
+		}
+		own := link.Checkpoint == r.Checkpoint
+		for _, f := range link.Files {
+			name, belongs := placeOf(f.Name, first, len(rounds)+1, own)
+			if belongs {
+				files = append(files, source{metadata.File{Name: name, SizeBytes: f.SizeBytes, SHA256: f.SHA256, CRC32C: f.CRC32C}, link, f.Name})
+			}
+		}
+		if !own && link.Kind == metadata.KindCheckpoint {
+			rounds = append(rounds, metadata.Round{Stats: link.Stats})
+		}
+		if !own {
+			r.SizeBytes += link.SizeBytes
+		}
+	}
+	if len(chain) > 1 {
+		r.Parent = ""
+		flat := metadata.PreDump{Explanation: "its parents became its rounds when it was exported", MeasuredUS: int64(r.Stats.FreezingUS + r.Stats.FrozenUS)}
+		if r.PreDump != nil {
+			flat = *r.PreDump
+		}
+		for i := range rounds {
+			rounds[i].Number = i + 1
+		}
+		flat.Rounds = rounds
+		r.PreDump = &flat
+	}
+	// It is not the kernel's newest chain where it goes.
+	r.TrackID, r.Imported = "", nil
+	slices.SortFunc(files, func(a, b source) int { return cmp.Compare(entryOf(a.Name), entryOf(b.Name)) })
+	r.Files = nil
+	for _, f := range files {
+		r.Files = append(r.Files, f.File)
+	}
+	if len(chain) > 1 {
+		r.Parts = slices.Clone(r.Parts)
+		for i := range r.Parts {
+			if r.Parts[i].Name == metadata.PartCRIU {
+				r.Parts[i].SizeBytes = imageBytes(r)
+			}
+		}
+	}
+	return r, files
+}
+
+// imageBytes is the size of all that is of no other part.
+func imageBytes(r metadata.Record) int64 {
+	sum := int64(0)
+	for _, f := range r.Files {
+		sum += f.SizeBytes
+	}
+	for _, p := range r.Parts {
+		if p.Name != metadata.PartCRIU {
+			sum -= p.SizeBytes
+		}
+	}
+	return sum
+}
+
+// placeOf is where a file of a link of the chain goes: rounds behind those before,
+// and the final images of a parent, but for what is no image, into a round.
+func placeOf(name string, first, last int, own bool) (string, bool) {
+	if rest, ok := strings.CutPrefix(name, "pre-dump/"); ok {
+		number, file, _ := strings.Cut(rest, "/")
+		n := 0
+		if _, err := fmt.Sscan(number, &n); err != nil {
+			return "", false
+		}
+		return fmt.Sprintf("pre-dump/%d/%s", first+n, file), true
+	}
+	if own {
+		return name, true
+	}
+	return fmt.Sprintf("pre-dump/%d/%s", last, name), path.Ext(name) == ".img"
+}
