@@ -58,7 +58,7 @@ test-vm: bin/tools/gotestsum
 	$(gotestsum) --raw-command test/vm/suite.sh
 
 # Restores by newer Dockers, beside the host's.
-restores = TestKindsOfContainers|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn
+restores = TestKindsOfContainers|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn|TestDockerServes|TestLogDrivers|TestRuntimeInstall|TestContainerdOfTheSystem|TestDockersThatCannotRestore
 test-dockers: setup bin/tools/gotestsum
 	$(gotestsum) --raw-command test/dockers/suite.sh 26 28 28-containerd -- -test.run '$(restores)'
 

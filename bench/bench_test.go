@@ -69,6 +69,18 @@ func TestChartDrawsABarForEachFigure(t *testing.T) {
 	}
 }
 
+func TestBusyMachineIsNotJudged(t *testing.T) {
+	before, now := parseTicks("cpu  100 0 50 800 10 0 5 35 0 0"), parseTicks("cpu  140 0 60 830 10 0 5 55 0 0")
+	if got := now.since(before); got != 0.3 {
+		t.Errorf("%v idle, want 0.3: 30 of 100 ticks, steal counted in", got)
+	}
+	r := results()
+	r.Cases[0].Busy = true
+	if text := markdown(r); strings.Contains(text, "missed") || !strings.Contains(text, "not judged") {
+		t.Error(text)
+	}
+}
+
 // No figure of the docs is typed by hand.
 func TestDocsShowWhatWasMeasured(t *testing.T) {
 	_, inside, _, err := readDocs("../docs/performance.md")

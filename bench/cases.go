@@ -11,9 +11,10 @@ type spec struct {
 	tcp         bool
 	count       int // of containers, or of checkpoints
 	runs        int
-	dockerRuns  int // Docker takes 25 s for each GiB
-	restores    int // of checkpointctl and podman
-	dockerBacks int // restores by Docker
+	dockerRuns  int  // Docker takes 25 s for each GiB
+	lazy        bool // restored by lazy pages, too
+	restores    int  // of all but Docker
+	dockerBacks int  // restores by Docker
 	measure     func(*lab, spec) ([]Series, error)
 }
 
@@ -71,7 +72,7 @@ func small(runs int) spec {
 func memory(mib, runs int) spec {
 	return one(spec{
 		name: fmt.Sprintf("%d-MiB", mib), about: fmt.Sprintf("%d MiB of incompressible memory, 1 %% of it written again each second", mib),
-		runs: runs, mib: mib,
+		runs: runs, mib: mib, lazy: mib >= 2048,
 		command: tick(fmt.Sprintf("memory=%d", mib), fmt.Sprintf("rate=%d", mib<<10/100)),
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,6 +67,38 @@ func watchPeak(pid int, done <-chan struct{}) int64 {
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// watchPrograms reads, until done, how much memory all processes of these
+// programs have resident together, and returns the most.
+func watchPrograms(programs []string, done <-chan struct{}) int64 {
+	var most int64
+	for {
+		now := int64(0)
+		links, _ := filepath.Glob("/proc/[0-9]*/exe")
+		for _, link := range links {
+			if exe, err := os.Readlink(link); err == nil && slices.Contains(programs, exe) {
+				now += resident(filepath.Join(filepath.Dir(link), "statm"))
+			}
+		}
+		most = max(most, now)
+		select {
+		case <-done:
+			return most
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+}
+
+// resident is the second field of statm: proc_pid_statm(5).
+func resident(statm string) int64 {
+	data, _ := os.ReadFile(statm)
+	f := strings.Fields(string(data))
+	if len(f) < 2 {
+		return 0 // it has ended
+	}
+	pages, _ := strconv.ParseInt(f[1], 10, 64)
+	return pages * int64(os.Getpagesize())
 }
 
 func micros(d time.Duration) int64 { return d.Microseconds() }

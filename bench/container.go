@@ -2,12 +2,8 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"log"
-	"os"
-	"path/filepath"
 	"slices"
-	"time"
 )
 
 // measureContainer has every peer checkpoint the same container in turn, and
@@ -31,12 +27,13 @@ func measureContainer(l *lab, s spec) (all []Series, err error) {
 			peers = append(peers, &peer{name: staged, runs: s.runs, box: b, create: byStagedCRIU})
 		}
 		var pod *box
-		if l.absent[podman] == "" {
+		if l.absent[podman] == "" && l.peers.has(podman) {
 			if pod, err = l.start(s, "podman", 1); err != nil {
 				return err
 			}
 			peers = append(peers, &peer{name: podman, runs: s.runs, box: pod, create: byPodman})
 		}
+		peers = slices.DeleteFunc(peers, func(p *peer) bool { return p.name != ours && !l.peers.has(p.name) })
 		if all, err = compare(l, peers, s.runs); err != nil {
 			return err
 		}
@@ -120,105 +117,4 @@ func order(n, run int) []int {
 		slices.Reverse(list)
 	}
 	return list
-}
-
-// restores has checkpointctl and Docker restore the same images in turn.
-func (b *box) restores() ([]Series, error) {
-	dir := filepath.Join(b.dir, "restore")
-	defer os.RemoveAll(dir)
-	defer os.RemoveAll(filepath.Join(b.dockerDir(), "plain"))
-	if _, err := execute(b.ctx, b.binary, "--dir", dir, "checkpoint", b.name, "--name", "one"); err != nil {
-		return nil, err
-	}
-	if err := b.kill(); err != nil {
-		return nil, err
-	}
-	if err := b.giveToDocker(filepath.Join(dir, b.name, "one")); err != nil {
-		return nil, err
-	}
-	mine, theirs := Series{Peer: ours, Op: "restore"}, Series{Peer: docker, Op: "restore"}
-	for run := range b.spec.restores {
-		steps := []func() error{
-			// Each restored program beats on in its file.
-			func() error {
-				return b.restore(&mine, b.binary, "--dir", dir, "restore", "--files=keep", b.name, "one")
-			},
-			func() error {
-				if run >= b.dockerBacks || theirs.Refused != "" {
-					return nil
-				}
-				return b.restore(&theirs, "docker", "start", "--checkpoint", "plain", b.name)
-			},
-		}
-		for _, i := range order(len(steps), run) {
-			if err := steps[i](); err != nil {
-				return nil, err
-			}
-		}
-	}
-	if mine.Refused != "" {
-		return nil, fmt.Errorf("restore: %s", mine.Refused)
-	}
-	return []Series{mine, theirs}, nil
-}
-
-// giveToDocker puts a copy of the images where Docker looks for them.
-func (b *box) giveToDocker(images string) error {
-	plain := filepath.Join(b.dockerDir(), "plain")
-	if err := os.MkdirAll(b.dockerDir(), 0o700); err != nil {
-		return err
-	}
-	if _, err := execute(b.ctx, "cp", "-a", images, plain); err != nil {
-		return err
-	}
-	return os.WriteFile(filepath.Join(plain, marker), nil, 0o600)
-}
-
-// restore times one restore to its end and to the first beat, and ends the
-// container again.
-func (b *box) restore(s *Series, args ...string) error {
-	if err := b.settle(); err != nil {
-		return err
-	}
-	was := b.beat()
-	first := make(chan time.Time, 1)
-	began := time.Now()
-	go func() {
-		_ = b.awaitBeat(was, 2*time.Minute)
-		first <- time.Now()
-	}()
-	r, err := execute(b.ctx, args...)
-	if err != nil {
-		log.Printf("%s: %v", s.Peer, err)
-		s.Refused = reason(err)
-		_, _ = b.engine("kill", b.name)
-		return b.ctx.Err()
-	}
-	one := sample{total: micros(r.took), answer: (<-first).Sub(began).Microseconds()}
-	s.add(one)
-	log.Printf("restore by %s: %s, first beat after %s", s.Peer, ms(one[total]), ms(one[answer]))
-	removeLeaked()
-	return b.kill()
-}
-
-func (b *box) podmanRestores() ([]Series, error) {
-	s := Series{Peer: podman, Op: "restore"}
-	args := []string{"--keep", "--file-locks", b.name}
-	if b.tcp {
-		args = append([]string{"--tcp-established"}, args...)
-	}
-	if _, err := b.engine(append([]string{"container", "checkpoint"}, args...)...); err != nil {
-		s.Refused = reason(err)
-		return []Series{s}, b.ctx.Err()
-	}
-	for range b.spec.restores {
-		restore := append(append([]string{}, b.cli...), "container", "restore")
-		if err := b.restore(&s, append(restore, args...)...); err != nil {
-			return nil, err
-		}
-		if s.Refused != "" {
-			break
-		}
-	}
-	return []Series{s}, nil
 }

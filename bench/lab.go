@@ -27,6 +27,7 @@ const (
 	workDir = "/var/lib/" + prefix + "work"
 	shmDir  = "/dev/shm/" + prefix + "beats"
 	podRun  = "/run/" + prefix + "podman"
+	podNet  = prefix + "podman" // a network namespace: Podman leaves rules and a bridge in it
 )
 
 // lab is what all cases share.
@@ -35,6 +36,7 @@ type lab struct {
 	always     context.Context // for what is done in spite of one
 	dir, shm   string
 	binary     string
+	programs   []string // all that checkpointctl runs of its own
 	workload   string
 	dockerRoot string
 	engines    map[string][]string // how docker and podman are called
@@ -42,18 +44,18 @@ type lab struct {
 	images     map[string]string   // by ENGINE/IMAGE
 	absent     map[string]string   // peers, and why
 	short      bool
+	peers      list // to be measured
 	cleanups   []func()
 }
 
 func newLab(ctx context.Context, o options) (*lab, error) {
 	l := &lab{
-		ctx: ctx, always: context.WithoutCancel(ctx), dir: workDir, shm: shmDir, short: o.short,
+		ctx: ctx, always: context.WithoutCancel(ctx), dir: workDir, shm: shmDir, short: o.short, peers: o.peers,
 		engines: map[string][]string{"docker": {"docker"}, "podman": {
-			"podman", "--root", workDir + "/podman", "--runroot", podRun, "--cgroup-manager=cgroupfs", "--events-backend=none",
+			"nsenter", "--net=/run/netns/" + podNet, "podman", "--root", workDir + "/podman", "--runroot", podRun, "--cgroup-manager=cgroupfs", "--events-backend=none",
 		}},
-		// Podman's default limits need CAP_SYS_RESOURCE, and its networks rules
-		// that stay behind.
-		runFlags: map[string][]string{"podman": {"--network=none", "--ulimit=nofile=1024:4096", "--ulimit=nproc=4096:4096"}},
+		// Podman's default limits need CAP_SYS_RESOURCE.
+		runFlags: map[string][]string{"podman": {"--ulimit=nofile=1024:4096", "--ulimit=nproc=4096:4096"}},
 		images:   map[string]string{}, absent: map[string]string{},
 	}
 	if os.Geteuid() != 0 {
@@ -85,6 +87,7 @@ func (l *lab) prepare(top string) error {
 	if l.binary, err = filepath.Abs(filepath.Join(top, "bin", "checkpointctl")); err != nil {
 		return err
 	}
+	l.programs = []string{l.binary, filepath.Join(filepath.Dir(filepath.Dir(l.binary)), "libexec", "checkpointctl", "checkpointctl-runtime")}
 	if out, err := exec.Command("make", "-C", top, "build").CombinedOutput(); err != nil {
 		return fmt.Errorf("make build: %w: %s", err, out)
 	}
@@ -109,6 +112,11 @@ func (l *lab) preparePodman() error {
 		l.absent[podman] = "podman is not installed"
 		delete(l.engines, "podman")
 		return nil
+	}
+	for _, args := range [][]string{{"ip", "netns", "add", podNet}, {"ip", "-n", podNet, "link", "set", "lo", "up"}} {
+		if _, err := execute(l.ctx, args...); err != nil {
+			return err
+		}
 	}
 	for name, image := range maps.Clone(l.images) {
 		file := filepath.Join(l.dir, "image.tar")
@@ -148,7 +156,10 @@ func (l *lab) scoped(f func() error) error {
 
 // sweep removes everything that a run can have made.
 func (l *lab) sweep() {
-	for _, cli := range l.engines {
+	for engine, cli := range l.engines {
+		if _, err := os.Stat("/run/netns/" + podNet); engine == "podman" && err != nil {
+			continue
+		}
 		list, _ := exec.Command(cli[0], append(append([]string{}, cli[1:]...), "ps", "-aq", "--filter", "name="+prefix)...).Output()
 		if ids := strings.Fields(string(list)); len(ids) > 0 {
 			_ = exec.Command(cli[0], append(append(append([]string{}, cli[1:]...), "rm", "-f", "-v"), ids...)...).Run()
@@ -158,6 +169,7 @@ func (l *lab) sweep() {
 		_ = unix.Unmount(mount, unix.MNT_DETACH) // Podman binds it onto itself
 	}
 	removeLeaked()
+	_ = exec.Command("ip", "netns", "del", podNet).Run()
 	for _, dir := range []string{workDir, shmDir, podRun} {
 		if err := os.RemoveAll(dir); err != nil {
 			log.Print("left over: ", err)

@@ -3,6 +3,8 @@
 //
 //	go run ./bench            measure, then write docs/performance.{json,md,svg}
 //	go run ./bench -short     a small run that shows that it works; writes nothing
+//	go run ./bench -case small -peer "criu dump" -runs 3
+//	                          a part of it, printed; writes nothing
 //	go run ./bench -report    write the table and the chart from the JSON again
 package main
 
@@ -16,6 +18,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
@@ -24,9 +27,27 @@ type options struct {
 	top    string
 	short  bool
 	report bool
-	only   string
+	cases  list
+	peers  list
 	runs   int
 }
+
+// part says that not all is measured.
+func (o options) part() bool { return o.cases != nil || o.peers != nil }
+
+// list is a flag of several names.
+type list []string
+
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+// Set replaces the list.
+func (l *list) Set(names string) error {
+	*l = strings.Split(names, ",")
+	return nil
+}
+
+// has says whether a name is in the list; all are in an empty one.
+func (l *list) has(name string) bool { return len(*l) == 0 || slices.Contains(*l, name) }
 
 func main() {
 	log.SetFlags(log.Ltime)
@@ -34,8 +55,9 @@ func main() {
 	var o options
 	flag.BoolVar(&o.short, "short", false, "a small run that shows that it works; judges and writes nothing")
 	flag.BoolVar(&o.report, "report", false, "measure nothing, write table and chart from the JSON")
-	flag.StringVar(&o.only, "only", "", "measure only the `cases` named, comma between; print, write nothing")
-	flag.IntVar(&o.runs, "runs", 0, "at most `N` runs of each; with -only")
+	flag.Var(&o.cases, "case", "measure only the `cases` named, comma between; print, write nothing")
+	flag.Var(&o.peers, "peer", "measure only the `peers` named, as the JSON names them, and checkpointctl; print, write nothing")
+	flag.IntVar(&o.runs, "runs", 0, "at most `N` runs of each; with -case or -peer")
 	flag.StringVar(&o.top, "top", ".", "`directory` of the project")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -55,7 +77,7 @@ func run(ctx context.Context, o options) error {
 		}
 		return writeDocs(o.top, r)
 	}
-	if o.short || o.only != "" {
+	if o.short || o.part() {
 		r, err := measure(ctx, o, func(Results) error { return nil })
 		if err == nil {
 			fmt.Print(markdown(r))
@@ -82,18 +104,19 @@ func measure(ctx context.Context, o options, done func(Results) error) (Results,
 	}
 	r := Results{Machine: l.machine(), Absent: l.absent}
 	for _, c := range cases(o.short) {
-		if o.only != "" && !strings.Contains(","+o.only+",", ","+c.name+",") {
+		if !o.cases.has(c.name) {
 			continue
 		}
-		if o.only != "" && o.runs > 0 {
+		if o.part() && o.runs > 0 {
 			c = c.atMost(o.runs)
 		}
 		log.Printf("case %s: %s", c.name, c.about)
+		busy := !o.short && !awaitCalm(ctx)
 		series, err := c.measure(l, c)
 		if err != nil {
 			return r, fmt.Errorf("case %s: %w", c.name, err)
 		}
-		r.Cases = append(r.Cases, Case{Name: c.name, About: c.about, Bytes: int64(c.mib) << 20, Series: series})
+		r.Cases = append(r.Cases, Case{Name: c.name, About: c.about, Bytes: int64(c.mib) << 20, Busy: busy, Series: series})
 		if err := done(r); err != nil {
 			return r, err
 		}

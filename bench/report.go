@@ -57,15 +57,19 @@ var tables = [...]struct {
 		},
 	},
 	{
-		"Restore", "To the first beat of the restored program, and to the end of the command. checkpointctl and Docker restore the same\n" +
-			"images. runc cannot restore what Docker is to own.",
+		"Restore", "From the start of the command to the first beat of the restored program. All restore the same images, but for Podman.\n" +
+			"Only checkpointctl verifies them before, unless told `--no-verify`. `criu restore` restores without Docker, into layers\n" +
+			"that are mounted before, with no network; `docker start` starts the program afresh. runc cannot restore what Docker is to own.",
 		[]column{
 			{"checkpointctl", "restore", ours, answer},
+			{"`--no-verify`", "restore", unverified, answer},
+			{"`--no-verify --lazy-pages`", "restore", lazy, answer},
 			{"Podman", "restore", podman, answer},
 			{"Docker", "restore", docker, answer},
+			{"`criu restore`, end", "restore", bareRestore, total},
+			{"`docker start`, end", "restore", plainStart, total},
 			{"checkpointctl, end", "restore", ours, total},
-			{"Podman, end", "restore", podman, total},
-			{"Docker, end", "restore", docker, total},
+			{"peak memory", "restore", ours, peak},
 		},
 	},
 	{

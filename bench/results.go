@@ -9,6 +9,14 @@ type Results struct {
 	Cases   []Case            `json:"cases"`
 }
 
+// find returns a case, or nil.
+func (r Results) find(name string) *Case {
+	if i := slices.IndexFunc(r.Cases, func(c Case) bool { return c.Name == name }); i >= 0 {
+		return &r.Cases[i]
+	}
+	return nil
+}
+
 // Machine is where it was measured.
 type Machine struct {
 	Date       string            `json:"date"`
@@ -22,9 +30,11 @@ type Machine struct {
 
 // Case is one kind of container.
 type Case struct {
-	Name   string   `json:"name"`
-	About  string   `json:"about"`
-	Bytes  int64    `json:"memory_bytes,omitempty"`
+	Name  string `json:"name"`
+	About string `json:"about"`
+	Bytes int64  `json:"memory_bytes,omitempty"`
+	// Busy says that the machine did much else when the case began.
+	Busy   bool     `json:"busy,omitempty"`
 	Series []Series `json:"series"`
 }
 
@@ -47,7 +57,7 @@ const (
 	answer figure = "first_answer_us" // of a restored program, from the start of the command
 	toCRIU figure = "to_criu_us"      // from the start of the command to CRIU's log
 	disk   figure = "disk_bytes"
-	peak   figure = "peak_rss_bytes" // of checkpointctl itself
+	peak   figure = "peak_rss_bytes" // of checkpointctl, in a restore with its stand-in for runc
 )
 
 // sample is one run.

@@ -202,7 +202,7 @@ func (f *files) begin(ctx context.Context, m *Creator, req Request, name string)
 	}
 	var err error
 	if req.Seal != nil {
-		if f.stage, err = metadata.NewStage(req.StageDir, need+stageReserve); err == nil {
+		if f.stage, err = metadata.NewStage(ctx, req.StageDir, need+stageReserve); err == nil {
 			f.dir = f.stage.Dir
 		}
 	} else {

@@ -19,7 +19,7 @@ type Keep struct {
 
 // Verdict is what becomes of one checkpoint, and why.
 type Verdict struct {
-	Record  Record   `json:"-"`
+	Summary Summary  `json:"-"`
 	Keep    bool     `json:"keep"`
 	Reasons []string `json:"reasons"`
 }
@@ -27,17 +27,26 @@ type Verdict struct {
 // Empty says that no rule is given.
 func (k Keep) Empty() bool { return k == Keep{} }
 
-// Apply judges the records of one container, in any order, and returns them
-// newest first. It keeps the newest checkpoint whatever the rules say, and
-// whatever a kept one needs. Times are judged in UTC, as they are recorded.
-func (k Keep) Apply(records []Record) []Verdict {
+// Apply judges the checkpoints of one container, in any order, and returns them
+// newest first. It keeps the newest checkpoint whatever the rules say, what usedBy
+// (if set) names a container for, and whatever a kept one needs. Times are judged
+// in UTC, as they are recorded.
+func (k Keep) Apply(records []Summary, usedBy func(Summary) string) []Verdict {
 	list := make([]Verdict, len(records))
 	for i, r := range records {
-		list[i].Record = r
+		list[i].Summary = r
 	}
-	slices.SortStableFunc(list, func(a, b Verdict) int { return b.Record.Timestamp.Compare(a.Record.Timestamp) })
+	slices.SortStableFunc(list, func(a, b Verdict) int { return b.Summary.Timestamp.Compare(a.Summary.Timestamp) })
 	k.byTime(list)
 	k.bySize(list)
+	for i := range list {
+		if usedBy == nil {
+			break
+		}
+		if by := usedBy(list[i].Summary); by != "" {
+			list[i].because("being fetched by container " + by)
+		}
+	}
 	needed(list)
 	for i := range list {
 		list[i].Keep = len(list[i].Reasons) > 0
@@ -66,8 +75,8 @@ func (k Keep) byTime(list []Verdict) {
 	seen := 0
 	for i := range list {
 		v := &list[i]
-		at := v.Record.Timestamp.UTC()
-		if v.Record.Kind == KindPreDump {
+		at := v.Summary.Timestamp.UTC()
+		if v.Summary.Kind == KindPreDump {
 			if seen == 0 {
 				v.because("may yet be continued")
 			}
@@ -102,7 +111,7 @@ func (k Keep) bySize(list []Verdict) {
 	}
 	if (k == Keep{MaxSize: k.MaxSize}) {
 		for i := range list {
-			if list[i].Reasons == nil && list[i].Record.Kind != KindPreDump {
+			if list[i].Reasons == nil && list[i].Summary.Kind != KindPreDump {
 				list[i].because("within the size allowed")
 			}
 		}
@@ -113,7 +122,7 @@ func (k Keep) bySize(list []Verdict) {
 		if list[i].Reasons == nil {
 			continue
 		}
-		sum += list[i].Record.SizeBytes
+		sum += list[i].Summary.SizeBytes
 		// Newest first: from the first that does not fit on, all go.
 		if full = full || sum > k.MaxSize; full && list[i].Reasons[0] != "newest" {
 			list[i].Reasons = nil
@@ -125,20 +134,20 @@ func (k Keep) bySize(list []Verdict) {
 func needed(list []Verdict) {
 	byName := map[string]*Verdict{}
 	for i := range list {
-		byName[list[i].Record.Checkpoint] = &list[i]
+		byName[list[i].Summary.Checkpoint] = &list[i]
 	}
 	for i := range list {
 		if list[i].Reasons == nil {
 			continue
 		}
-		child := list[i].Record
-		for p := byName[child.Parent]; p != nil && p.Record.Checkpoint != child.Checkpoint; p = byName[child.Parent] {
+		child := list[i].Summary
+		for p := byName[child.Parent]; p != nil && p.Summary.Checkpoint != child.Checkpoint; p = byName[child.Parent] {
 			reason := "parent of " + child.Checkpoint
 			if slices.Contains(p.Reasons, reason) {
 				break // seen from another child, with what lies above
 			}
 			p.because(reason)
-			child = p.Record
+			child = p.Summary
 		}
 	}
 }

@@ -18,11 +18,11 @@ func at(s string) time.Time {
 }
 
 // made returns records "NAME TIME [SIZE] [<PARENT] [pre]".
-func made(lines ...string) []Record {
-	var list []Record
+func made(lines ...string) []Summary {
+	var list []Summary
 	for _, line := range lines {
 		f := strings.Fields(line)
-		r := Record{Checkpoint: f[0], Kind: KindCheckpoint, Timestamp: at(f[1] + " " + f[2]), SizeBytes: 10}
+		r := Summary{Checkpoint: f[0], Kind: KindCheckpoint, Timestamp: at(f[1] + " " + f[2]), SizeBytes: 10}
 		for _, word := range f[3:] {
 			switch {
 			case word == "pre":
@@ -46,7 +46,7 @@ func kept(list []Verdict) string {
 	var names []string
 	for _, v := range list {
 		if v.Keep {
-			names = append(names, v.Record.Checkpoint)
+			names = append(names, v.Summary.Checkpoint)
 		}
 	}
 	return strings.Join(names, " ")
@@ -61,7 +61,7 @@ func TestKeep(t *testing.T) {
 	)
 	chain := made("pre 2025-01-01 10:00 pre", "x 2025-01-01 11:00 <pre", "y 2025-01-01 12:00 <x", "z 2025-01-01 13:00")
 	for name, test := range map[string]struct {
-		records []Record
+		records []Summary
 		keep    Keep
 		want    string
 	}{
@@ -82,7 +82,7 @@ func TestKeep(t *testing.T) {
 		"a pre-dump left behind":  {made("p 2025-01-01 10:00 pre", "x 2025-01-01 11:00"), Keep{Last: 9}, "x"},
 		"in any order":            {made("b 2025-01-02 10:00", "a 2025-01-01 10:00"), Keep{Last: 1}, "b"},
 	} {
-		if got := kept(test.keep.Apply(test.records)); got != test.want {
+		if got := kept(test.keep.Apply(test.records, nil)); got != test.want {
 			t.Errorf("%s: kept %q, want %q", name, got, test.want)
 		}
 	}
@@ -93,9 +93,9 @@ func TestKeep(t *testing.T) {
 func TestKeepInvariants(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 2000 {
-		var records []Record
+		var records []Summary
 		for i := range random.IntN(12) {
-			r := Record{Checkpoint: strconv.Itoa(i), Kind: KindCheckpoint, SizeBytes: random.Int64N(50), Timestamp: at("2025-01-01 00:00").Add(time.Duration(random.IntN(60*24*30)) * time.Minute)}
+			r := Summary{Checkpoint: strconv.Itoa(i), Kind: KindCheckpoint, SizeBytes: random.Int64N(50), Timestamp: at("2025-01-01 00:00").Add(time.Duration(random.IntN(60*24*30)) * time.Minute)}
 			if random.IntN(4) == 0 {
 				r.Kind = KindPreDump
 			}
@@ -105,25 +105,42 @@ func TestKeepInvariants(t *testing.T) {
 			records = append(records, r)
 		}
 		k := Keep{Last: random.IntN(4), Hourly: random.IntN(3), Daily: random.IntN(3), Weekly: random.IntN(3), Within: time.Duration(random.IntN(3)) * time.Hour, MaxSize: random.Int64N(200)}
-		list := k.Apply(records)
+		list := k.Apply(records, nil)
 		if len(list) != len(records) {
 			t.Fatalf("%d verdicts on %d records", len(list), len(records))
 		}
 		stays := map[string]bool{}
 		for _, v := range list {
-			stays[v.Record.Checkpoint] = v.Keep
+			stays[v.Summary.Checkpoint] = v.Keep
 			if len(v.Reasons) == 0 {
 				t.Fatalf("no reason: %+v", v)
 			}
 		}
-		newest := slices.IndexFunc(list, func(v Verdict) bool { return v.Record.Kind == KindCheckpoint })
+		newest := slices.IndexFunc(list, func(v Verdict) bool { return v.Summary.Kind == KindCheckpoint })
 		if newest >= 0 && !list[newest].Keep {
 			t.Fatalf("%+v removes the newest of %+v", k, records)
 		}
 		for _, v := range list {
-			if there, ok := stays[v.Record.Parent]; v.Keep && ok && !there {
-				t.Fatalf("%+v keeps %s without its parent %s", k, v.Record.Checkpoint, v.Record.Parent)
+			if there, ok := stays[v.Summary.Parent]; v.Keep && ok && !there {
+				t.Fatalf("%+v keeps %s without its parent %s", k, v.Summary.Checkpoint, v.Summary.Parent)
 			}
 		}
+	}
+}
+
+// What a container still reads stays, with what it needs, whatever the rules say.
+func TestKeepWhatIsInUse(t *testing.T) {
+	records := made("a 2025-01-01 09:00", "b 2025-01-01 10:00 <a", "c 2025-01-01 11:00", "d 2025-01-01 12:00")
+	list := Keep{Last: 1}.Apply(records, func(r Summary) string {
+		if r.Checkpoint == "b" {
+			return "web"
+		}
+		return ""
+	})
+	if got := kept(list); got != "d b a" {
+		t.Errorf("kept %s", got)
+	}
+	if got := list[2].Reasons; !slices.Equal(got, []string{"being fetched by container web"}) {
+		t.Errorf("b: %v", got)
 	}
 }

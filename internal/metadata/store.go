@@ -1,6 +1,8 @@
 package metadata
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,11 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"slices"
 	"strings"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // Errors of the store. They are wrapped with the names they are about.
@@ -102,53 +101,81 @@ func (s Store) get(container, checkpoint string) (Record, error) {
 	if err := errors.Join(CheckName(container), CheckName(checkpoint)); err != nil {
 		return r, err
 	}
-	damaged := func(format string, args ...any) error {
-		return fmt.Errorf("%w: %s/%s: %w", ErrDamaged, container, checkpoint, fmt.Errorf(format, args...))
-	}
-	data, err := s.readRecord(container, checkpoint)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
+	root, err := os.OpenRoot(s.Dir)
+	if errors.Is(err, os.ErrNotExist) {
 		return r, fmt.Errorf("%w: %s/%s", ErrNoCheckpoint, container, checkpoint)
-	case errors.Is(err, os.ErrPermission):
-		return r, accessError(err)
-	case err != nil:
-		return r, damaged("%w", err)
 	}
-	if err := json.Unmarshal(data, &r); err != nil {
-		return r, damaged("%s: %w", RecordFile, err)
+	if err != nil {
+		return r, err
 	}
-	// All that follows goes by the names in the record.
-	if r.Name != container || r.Checkpoint != checkpoint {
-		return r, damaged("its record is of %q/%q", r.Name, r.Checkpoint)
+	defer root.Close()
+	data, err := readRecord(root, container, checkpoint)
+	if err != nil {
+		return r, err
 	}
-	if !knownSchema(r.SchemaVersion) {
-		return r, damaged("schema_version %d, want at most %d", r.SchemaVersion, SchemaVersion)
+	if err = json.Unmarshal(data, &r); err != nil {
+		err = fmt.Errorf("%s: %w", RecordFile, err)
 	}
-	if err := errors.Join(r.checkNames(), r.checkParts()); err != nil {
-		return r, damaged("%w", err)
+	if err = cmp.Or(err, r.check(container, checkpoint), r.checkNames(), r.checkParts()); err != nil {
+		return r, damagedRecord(container, checkpoint, err)
 	}
 	return r, nil
+}
+
+func damagedRecord(container, checkpoint string, err error) error {
+	return fmt.Errorf("%w: %s/%s: %w", ErrDamaged, container, checkpoint, err)
 }
 
 // maxRecord is more than the record of a hundred thousand threads.
 const maxRecord = 64 << 20
 
-func (s Store) readRecord(container, checkpoint string) ([]byte, error) {
-	root, err := os.OpenRoot(s.Dir)
+// readRecord returns ErrNoCheckpoint or ErrDamaged, or that there is no access.
+func readRecord(root *os.Root, container, checkpoint string) ([]byte, error) {
+	data, err := readBounded(root, filepath.Join(container, checkpoint, RecordFile))
 	if err != nil {
-		return nil, err
+		return nil, recordError(container, checkpoint, err)
 	}
-	defer root.Close()
-	f, err := openFile(root, filepath.Join(container, checkpoint, RecordFile))
+	return data, nil
+}
+
+func recordError(container, checkpoint string, err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w: %s/%s", ErrNoCheckpoint, container, checkpoint)
+	case errors.Is(err, os.ErrPermission):
+		return accessError(err)
+	}
+	return damagedRecord(container, checkpoint, err)
+}
+
+func readBounded(root *os.Root, name string) ([]byte, error) {
+	f, err := openFile(root, name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	data, err := io.ReadAll(io.LimitReader(f, maxRecord+1))
-	if err == nil && len(data) > maxRecord {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	data := bytes.NewBuffer(make([]byte, 0, min(info.Size(), maxRecord)+bytes.MinRead))
+	n, err := data.ReadFrom(io.LimitReader(f, maxRecord+1))
+	if err == nil && n > maxRecord {
 		err = fmt.Errorf("%s has more than %d bytes", RecordFile, maxRecord)
 	}
-	return data, err
+	return data.Bytes(), err
+}
+
+// check refuses a record of another checkpoint, or of a later version. All that
+// follows goes by the names in it.
+func (r Record) check(container, checkpoint string) error {
+	if r.Name != container || r.Checkpoint != checkpoint {
+		return fmt.Errorf("its record is of %q/%q", r.Name, r.Checkpoint)
+	}
+	if !knownSchema(r.SchemaVersion) {
+		return fmt.Errorf("schema_version %d, want at most %d", r.SchemaVersion, SchemaVersion)
+	}
+	return nil
 }
 
 // checkNames refuses a record whose names could lead out of its checkpoint.
@@ -172,40 +199,9 @@ func (s Store) List(container string) ([]Record, error) {
 	if err := s.CheckAccess(); err != nil {
 		return nil, err
 	}
-	containers := []string{container}
-	if container == "" {
-		containers = s.Containers()
-	}
-	var names [][2]string
-	for _, c := range containers {
-		for _, name := range s.names(filepath.Join(s.Dir, c)) {
-			names = append(names, [2]string{c, name})
-		}
-	}
-	read, readErrs := make([]Record, len(names)), make([]error, len(names))
-	var g errgroup.Group
-	g.SetLimit(runtime.NumCPU())
-	for i, n := range names {
-		g.Go(func() error {
-			read[i], readErrs[i] = s.get(n[0], n[1])
-			return nil
-		})
-	}
-	_ = g.Wait()
-	var (
-		list []Record
-		errs []error
-	)
-	for i, err := range readErrs {
-		switch {
-		case err == nil:
-			list = append(list, read[i])
-		case !errors.Is(err, ErrNoCheckpoint): // no record, no checkpoint
-			errs = append(errs, err)
-		}
-	}
+	list, err := gather(s, container, s.get)
 	slices.SortStableFunc(list, func(a, b Record) int { return a.Timestamp.Compare(b.Timestamp) })
-	return list, errors.Join(errs...)
+	return list, err
 }
 
 // Containers returns the names of those that have something in the store.

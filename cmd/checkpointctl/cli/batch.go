@@ -192,7 +192,7 @@ func (r *batchRun) prune(container string) ([]string, error) {
 	var removed []string
 	for _, v := range verdicts {
 		if !v.Keep {
-			removed = append(removed, v.Record.Checkpoint)
+			removed = append(removed, v.Summary.Checkpoint)
 		}
 	}
 	return removed, nil

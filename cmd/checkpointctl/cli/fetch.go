@@ -95,11 +95,3 @@ type fetched struct {
 	metadata.Record
 	Fetch *fetch `json:"fetch,omitempty"`
 }
-
-func withFetches(d *deps, records []metadata.Record) []fetched {
-	list, out := fetches(), []fetched{}
-	for _, r := range records {
-		out = append(out, fetched{r, fetchFrom(list, d.store().Path(r.Name, r.Checkpoint))})
-	}
-	return out
-}

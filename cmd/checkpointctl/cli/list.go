@@ -70,103 +70,137 @@ func runList(ctx context.Context, d *deps, o listOptions) error {
 			return err
 		}
 	}
-	records, damaged := d.store().List(o.container)
-	if damaged != nil && len(records) > 0 {
+	store := d.store()
+	list, damaged := store.Summaries(o.container)
+	if damaged != nil && len(list) > 0 {
 		d.log.Warn(damaged)
 		damaged = nil
 	}
-	records = slices.DeleteFunc(records, func(r metadata.Record) bool { return !o.wants(r) })
-	slices.SortStableFunc(records, compare)
+	list = slices.DeleteFunc(list, func(s metadata.Summary) bool { return !o.wants(s) })
+	slices.SortStableFunc(list, compare)
 	switch {
 	case o.format != "":
-		err = printFormat(d.out, form, withFetches(d, records))
+		err = eachRecord(d, store, list, func(r fetched) error { return printFormat(d.out, form, r) })
 	case o.quiet:
-		for _, r := range records {
-			fmt.Fprintf(d.out, "%s/%s\n", r.Name, r.Checkpoint)
+		for _, s := range list {
+			fmt.Fprintf(d.out, "%s/%s\n", s.Name, s.Checkpoint)
 		}
+	case d.json:
+		err = printRecords(d, store, list)
 	default:
-		err = printList(d, withFetches(d, records))
+		err = printList(d, store, list)
 	}
 	return errors.Join(err, damaged)
 }
 
+// eachRecord reads the records one after the other: thousands at once would take
+// hundreds of megabytes. One that was removed meanwhile is left out.
+func eachRecord(d *deps, store metadata.Store, list []metadata.Summary, do func(fetched) error) error {
+	running := fetches()
+	for _, s := range list {
+		r, err := store.Get(s.Name, s.Checkpoint)
+		switch {
+		case errors.Is(err, metadata.ErrNoCheckpoint):
+			continue
+		case err != nil:
+			d.log.Warn(err)
+			continue
+		}
+		if err := do(fetched{r, fetchFrom(running, store.Path(s.Name, s.Checkpoint))}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printRecords writes one JSON array, as printJSON would.
+func printRecords(d *deps, store metadata.Store, list []metadata.Summary) error {
+	before := "[\n  "
+	err := eachRecord(d, store, list, func(r fetched) error {
+		var one bytes.Buffer
+		enc := json.NewEncoder(&one)
+		enc.SetIndent("  ", "  ")
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(d.out, "%s%s", before, bytes.TrimSuffix(one.Bytes(), []byte("\n")))
+		before = ",\n  "
+		return err
+	})
+	end := "\n]\n"
+	if before[0] == '[' {
+		end = "[]\n"
+	}
+	if err == nil {
+		_, err = io.WriteString(d.out, end)
+	}
+	return err
+}
+
 // order is what --sort takes; nothing for anything else.
-func order(by string) func(a, b metadata.Record) int {
+func order(by string) func(a, b metadata.Summary) int {
 	switch by {
 	case "created":
-		return func(a, b metadata.Record) int { return a.Timestamp.Compare(b.Timestamp) }
+		return func(a, b metadata.Summary) int { return a.Timestamp.Compare(b.Timestamp) }
 	case "name":
-		return func(a, b metadata.Record) int {
+		return func(a, b metadata.Summary) int {
 			return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Checkpoint, b.Checkpoint))
 		}
 	case "size":
-		return func(a, b metadata.Record) int { return cmp.Compare(a.SizeBytes, b.SizeBytes) }
+		return func(a, b metadata.Summary) int { return cmp.Compare(a.SizeBytes, b.SizeBytes) }
 	}
 	return nil
 }
 
-func (o listOptions) wants(r metadata.Record) bool {
+func (o listOptions) wants(s metadata.Summary) bool {
 	for _, l := range o.labels {
 		key, want, exact := strings.Cut(l, "=")
-		if got, ok := r.Labels[key]; !ok || exact && got != want {
+		if got, ok := s.Labels[key]; !ok || exact && got != want {
 			return false
 		}
 	}
-	return o.since == 0 || time.Since(r.Timestamp) <= o.since
+	return o.since == 0 || time.Since(s.Timestamp) <= o.since
 }
 
 // printFormat gives the template what --json would print.
-func printFormat(w io.Writer, form *template.Template, records []fetched) error {
-	for _, r := range records {
-		data, err := json.Marshal(r)
-		if err != nil {
-			return err
-		}
-		dec := json.NewDecoder(bytes.NewReader(data))
-		dec.UseNumber() // sizes as they are, not as floats
-		var fields map[string]any
-		if err := dec.Decode(&fields); err != nil {
-			return err
-		}
-		if err := form.Execute(w, fields); err != nil {
-			return fmt.Errorf("%w: --format: %w", config.ErrInvalid, err)
-		}
+func printFormat(w io.Writer, form *template.Template, r fetched) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.UseNumber() // sizes as they are, not as floats
+	var fields map[string]any
+	if err := dec.Decode(&fields); err != nil {
+		return err
+	}
+	if err := form.Execute(w, fields); err != nil {
+		return fmt.Errorf("%w: --format: %w", config.ErrInvalid, err)
 	}
 	return nil
 }
 
-func printList(d *deps, records []fetched) error {
-	if d.json {
-		return printJSON(d.out, records)
-	}
+func printList(d *deps, store metadata.Store, list []metadata.Summary) error {
+	running := fetches()
 	return table(d.out, func(w io.Writer) {
 		fmt.Fprint(w, "CONTAINER\tCHECKPOINT\tKIND\tROUNDS\tPARENT\tIMAGE\tCREATED\tSIZE\tFROZEN\n")
-		for _, r := range records {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", r.Name, r.Checkpoint, r.kind(), roundsOf(r.Record), dash(r.Parent),
-				r.Image, age(r.Timestamp), size(r.SizeBytes), frozen(r.Record))
+		for _, s := range list {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Checkpoint,
+				kind(s, fetchFrom(running, store.Path(s.Name, s.Checkpoint))), s.Rounds, dash(s.Parent),
+				s.Image, age(s.Timestamp), size(s.SizeBytes), micros(uint64(s.FrozenUS)))
 		}
 	})
 }
 
-func (r fetched) kind() string {
-	if r.Fetch == nil {
-		return kind(r.Record)
-	}
-	return kind(r.Record) + " (" + r.Fetch.String() + ")"
-}
-
-func kind(r metadata.Record) string {
-	if r.Kind == metadata.KindPreDump {
+func kind(s metadata.Summary, f *fetch) string {
+	switch {
+	case s.Kind == metadata.KindPreDump:
 		return "pre-dump (not restorable)"
+	case f != nil:
+		return metadata.KindCheckpoint + " (" + f.String() + ")"
 	}
 	return metadata.KindCheckpoint
-}
-
-func roundsOf(r metadata.Record) int {
-	if r.PreDump == nil {
-		return 0
-	}
-	return len(r.PreDump.Rounds)
 }
 
 func dash(s string) string {

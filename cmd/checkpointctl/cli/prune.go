@@ -12,6 +12,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
 // errIncomplete marks a run in which some things failed and others did not.
@@ -26,8 +27,9 @@ func newPruneCmd(d *deps) *cobra.Command {
 the store, each container by itself. No container is touched.
 
 A checkpoint stays if any rule wants it. The newest checkpoint of a container
-always stays, and so does what a kept one needs as its parent. --max-size lets
-the oldest go until the rest of the container's fits. Times are in UTC.
+always stays, and so does what a kept one needs as its parent, and one from which
+a container still fetches its memory. --max-size lets the oldest go until the rest
+of the container's fits. Times are in UTC.
 ` + exitHelp,
 		Example: `  checkpointctl prune --keep-daily 7 --keep-weekly 4 --dry-run
   checkpointctl prune myapp --keep-last 3 --max-size 20GiB`,
@@ -98,22 +100,28 @@ func pruneOne(store metadata.Store, container string, keep metadata.Keep, dryRun
 		return nil, err
 	}
 	defer unlock()
-	records, err := store.List(container)
+	list, err := store.Summaries(container)
 	if err != nil {
 		// What cannot be read may be a parent, or the newest.
 		return nil, err
 	}
-	list := keep.Apply(records)
+	running := fetches()
+	verdicts := keep.Apply(list, func(s metadata.Summary) string {
+		if f := fetchFrom(running, store.Path(s.Name, s.Checkpoint)); f != nil && f.State == runtime.Fetching {
+			return f.Container
+		}
+		return ""
+	})
 	var gone []string // newest first, so that a child goes before its parent
-	for _, v := range list {
+	for _, v := range verdicts {
 		if !v.Keep && !dryRun {
-			gone = append(gone, v.Record.Checkpoint)
+			gone = append(gone, v.Summary.Checkpoint)
 		}
 	}
 	if gone == nil {
-		return list, nil
+		return verdicts, nil
 	}
-	return list, store.Remove(container, gone...)
+	return verdicts, store.Remove(container, gone...)
 }
 
 func printVerdicts(d *deps, list []metadata.Verdict, dryRun bool) error {
@@ -126,9 +134,9 @@ func printVerdicts(d *deps, list []metadata.Verdict, dryRun bool) error {
 	rows := []row{}
 	var freed int64
 	for _, v := range list {
-		rows = append(rows, row{v.Record.Name, v.Record.Checkpoint, v.Record.SizeBytes, v})
+		rows = append(rows, row{v.Summary.Name, v.Summary.Checkpoint, v.Summary.SizeBytes, v})
 		if !v.Keep {
-			freed += v.Record.SizeBytes
+			freed += v.Summary.SizeBytes
 		}
 	}
 	if d.json {
@@ -145,7 +153,7 @@ func printVerdicts(d *deps, list []metadata.Verdict, dryRun bool) error {
 			if !r.Keep {
 				action = removed
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Container, r.Checkpoint, age(r.Record.Timestamp), size(r.SizeBytes), action, strings.Join(r.Reasons, ", "))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", r.Container, r.Checkpoint, age(r.Summary.Timestamp), size(r.SizeBytes), action, strings.Join(r.Reasons, ", "))
 		}
 	})
 	fmt.Fprintf(d.errOut, "%s %sfreed\n", size(freed), would)

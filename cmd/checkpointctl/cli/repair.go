@@ -91,7 +91,7 @@ func (d *deps) recovery(client *docker.Client) *recovery.Recoverer {
 // recoverStages is for what opens or makes encrypted checkpoints. What cannot be
 // removed is no reason not to go on.
 func (d *deps) recoverStages(ctx context.Context) {
-	for _, f := range recovery.Stages(d.cfg.Encrypt.Stage) {
+	for _, f := range recovery.Stages(ctx, d.cfg.Encrypt.Stage) {
 		if f.Recover(ctx) == nil {
 			d.recovered(f)
 		}
