@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/pagemap"
 	"google.golang.org/protobuf/proto"
@@ -21,6 +22,38 @@ func (d *Dumper) Userfaultfd(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrNoUserfaultfd, err)
 	}
 	return nil
+}
+
+// LeastMemory is how much memory the tasks of the images in dir have at least, in
+// bytes: that of the largest one, and what they share. Others may have pages in
+// common with it, since a fork.
+func LeastMemory(dir string) (int64, error) {
+	images, err := filepath.Glob(filepath.Join(dir, "pagemap-*.img"))
+	if err != nil {
+		return 0, err
+	}
+	var largest, shared int64
+	for _, image := range images {
+		var pages int64
+		err := decode(image, func(m proto.Message) error {
+			e, ok := m.(*pagemap.PagemapEntry)
+			if !ok {
+				return nil
+			}
+			n, err := nrPages(e)
+			pages += int64(n)
+			return err
+		})
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", filepath.Base(image), err)
+		}
+		if strings.HasPrefix(filepath.Base(image), "pagemap-shmem-") {
+			shared += pages
+		} else {
+			largest = max(largest, pages)
+		}
+	}
+	return (largest + shared) * int64(os.Getpagesize()), nil
 }
 
 // LazyBytes is how much memory a lazy restore of the images in dir leaves for

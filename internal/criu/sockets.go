@@ -17,35 +17,79 @@ type Socket struct {
 	Connected bool // by TCP
 }
 
+// Inet is a TCP or UDP socket of the tasks of a dump.
+type Inet struct {
+	UDP           bool
+	Listens       bool // a TCP socket
+	Local, Remote netip.AddrPort
+	Reuse         bool // others may be bound to its port, too
+}
+
+// listening is TCP_LISTEN, include/net/tcp_states.h.
+const listening = 10
+
+// ReadInet returns the bound TCP and UDP sockets.
+func ReadInet(dir string) ([]Inet, error) {
+	var list []Inet
+	err := decode(filepath.Join(dir, filesImage), func(m proto.Message) error {
+		e, ok := m.(*fdinfo.FileEntry)
+		s := e.GetIsk()
+		udp := s.GetProto() == unix.IPPROTO_UDP
+		if !ok || s.GetSrcPort() == 0 || !udp && s.GetProto() != unix.IPPROTO_TCP {
+			return nil
+		}
+		local, okLocal := address(s.GetSrcAddr(), s.GetSrcPort())
+		remote, _ := address(s.GetDstAddr(), s.GetDstPort())
+		if okLocal {
+			list = append(list, Inet{
+				UDP: udp, Listens: !udp && s.GetState() == listening, Local: local, Remote: remote,
+				Reuse: s.GetOpts().GetSoReuseport() || udp && s.GetOpts().GetReuseaddr(),
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", filesImage, err)
+	}
+	return list, nil
+}
+
+const filesImage = "files.img"
+
+// address reads one as the kernel has it: in the order of the network.
+func address(words []uint32, port uint32) (netip.AddrPort, bool) {
+	var raw []byte
+	for _, word := range words {
+		raw = binary.NativeEndian.AppendUint32(raw, word)
+	}
+	addr, ok := netip.AddrFromSlice(raw)
+	return netip.AddrPortFrom(addr.Unmap(), uint16(port)), ok
+}
+
 // ReadSockets returns those that can be restored only where their address is:
 // not those of loopback and multicast addresses, nor those that may be bound to
 // any address.
 func ReadSockets(dir string) ([]Socket, error) {
 	var list []Socket
-	const image = "files.img"
-	err := decode(filepath.Join(dir, image), func(m proto.Message) error {
+	err := decode(filepath.Join(dir, filesImage), func(m proto.Message) error {
 		e, ok := m.(*fdinfo.FileEntry)
 		s := e.GetIsk()
 		if !ok || len(s.GetSrcAddr()) == 0 || s.GetSrcPort() == 0 || s.GetIpOpts().GetFreebind() {
 			return nil
 		}
-		var raw []byte // the kernel's: in the order of the network
-		for _, word := range s.GetSrcAddr() {
-			raw = binary.NativeEndian.AppendUint32(raw, word)
-		}
-		addr, ok := netip.AddrFromSlice(raw)
-		addr = addr.Unmap()
+		local, ok := address(s.GetSrcAddr(), s.GetSrcPort())
+		addr := local.Addr()
 		if !ok || !addr.Is4() || addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() {
 			return nil
 		}
 		list = append(list, Socket{
-			Local:     netip.AddrPortFrom(addr, uint16(s.GetSrcPort())),
+			Local:     local,
 			Connected: s.GetProto() == unix.IPPROTO_TCP && s.GetDstPort() != 0,
 		})
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", image, err)
+		return nil, fmt.Errorf("%s: %w", filesImage, err)
 	}
 	return list, nil
 }

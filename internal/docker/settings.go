@@ -27,6 +27,8 @@ type Settings struct {
 	// What restricts it beside capabilities.
 	SecurityOpt                []string
 	MaskedPaths, ReadonlyPaths []string
+	// MemoryLimit is in bytes, with the swap space that goes with it; 0 for none.
+	MemoryLimit, MemoryAndSwapLimit int64
 }
 
 // MountSetting is a mount that the user or the image asked for.
@@ -44,6 +46,7 @@ func settings(r container.InspectResponse) Settings {
 		Hostname: r.Config.Hostname, User: r.Config.User,
 		CapAdd: capabilities(h.CapAdd), CapDrop: capabilities(h.CapDrop),
 		Privileged: h.Privileged, ReadOnly: h.ReadonlyRootfs, Init: h.Init != nil && *h.Init,
+		MemoryLimit: h.Memory, MemoryAndSwapLimit: max(h.MemorySwap, 0), // -1 is without a limit
 		IPCMode: string(h.IpcMode), UTSMode: string(h.UTSMode),
 		SecurityOpt: h.SecurityOpt, MaskedPaths: h.MaskedPaths, ReadonlyPaths: h.ReadonlyPaths,
 	}

@@ -140,6 +140,9 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 	if err := addressesFit(c, p.from, o); err != nil {
 		return p, err
 	}
+	if err := r.resourcesFit(ctx, c, p.from, o); err != nil {
+		return p, err
+	}
 	if err := r.contained(ctx, c, p.from); err != nil {
 		return p, err
 	}

@@ -24,7 +24,7 @@ var allowed = map[string][]string{
 	"internal/archive":               {"internal/metadata", "internal/seal", "internal/signature"},
 	"internal/batch":                 {"internal/docker"},
 	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/dockerproxy", "internal/linux/hold", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/sysctl", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/preflight", "internal/recovery", "internal/runtime", "internal/seal"},
-	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/hold", "internal/metadata", "internal/mounts", "internal/runtime", "internal/seal"},
+	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/hold", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/runtime", "internal/seal"},
 	"internal/docker":                {"internal/linux", "internal/mounts", "internal/runtime"},
 	"internal/dockerd":               {"internal/linux", "internal/runtime"},
 	"internal/config":                nil,

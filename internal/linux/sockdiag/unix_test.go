@@ -89,3 +89,28 @@ func FuzzParseUnix(f *testing.F) {
 		}
 	})
 }
+
+func TestInetSockets(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	found, err := InetSockets("", unix.IPPROTO_TCP)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listens, connected := false, false
+	for _, s := range found {
+		listens = listens || s.Listens && s.Local.String() == l.Addr().String() && s.Inode == inodeOf(t, l)
+		connected = connected || s.Local.String() == c.LocalAddr().String() && s.Remote.String() == c.RemoteAddr().String()
+	}
+	if !listens || !connected {
+		t.Errorf("listens %v, connected %v", listens, connected)
+	}
+}
