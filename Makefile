@@ -4,7 +4,7 @@ GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LIBEXEC = libexec/checkpointctl
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build tar runtime install demo test unit lint e2e test-vm test-dockers soak fuzz bench bench-short setup clean
+.PHONY: build tar runtime install demo test unit lint e2e test-vm test-dockers test-dockers-more soak fuzz bench bench-short setup clean
 
 build: tar runtime
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
@@ -58,9 +58,14 @@ test-vm: bin/tools/gotestsum
 	$(gotestsum) --raw-command test/vm/suite.sh
 
 # Restores by newer Dockers, beside the host's.
-restores = TestKindsOfContainers|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn
+restores = TestKindsOfContainers|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn|TestDockerServes|TestLogDrivers|TestRuntimeInstall|TestContainerdOfTheSystem|TestDockersThatCannotRestore
 test-dockers: setup bin/tools/gotestsum
 	$(gotestsum) --raw-command test/dockers/suite.sh 26 28 28-containerd -- -test.run '$(restores)'
+
+# The same by Dockers that Debian does not have, which are built first: that takes
+# half an hour.
+test-dockers-more: setup bin/tools/gotestsum
+	$(gotestsum) --raw-command test/dockers/suite.sh 25 29 -- -test.run '$(restores)'
 
 # Beside its peers: writes docs/performance.json and what is shown of it.
 bench: build

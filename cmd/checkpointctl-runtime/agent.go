@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
@@ -89,10 +90,10 @@ func (a *agent) restore() (err error) {
 			}
 		}()
 	}()
-	if err := prepareBundle(value(a.call.rest, "--bundle"), a.call.id, a.control, a.req); err != nil {
+	if err := prepareBundle(linux.Option(a.call.rest, "--bundle"), a.call.id, a.control, a.req); err != nil {
 		return a.over(err)
 	}
-	if err := fillShm(value(a.call.rest, "--bundle"), a.req.Shm); err != nil {
+	if err := fillShm(linux.Option(a.call.rest, "--bundle"), a.req.Shm); err != nil {
 		return a.over(err)
 	}
 	var fetchEnded <-chan struct{} // nil when nothing is fetched
@@ -248,7 +249,7 @@ func (a *agent) say(problem string) {
 
 // writePID lets the pid file appear whole, as runc does.
 func (a *agent) writePID() error {
-	file := value(a.call.rest, "--pid-file")
+	file := linux.Option(a.call.rest, "--pid-file")
 	tmp := filepath.Join(filepath.Dir(file), "."+filepath.Base(file))
 	if err := os.WriteFile(tmp, []byte(strconv.Itoa(a.init.PID)), 0o644); err != nil { //nolint:gosec // runc's mode
 		return err

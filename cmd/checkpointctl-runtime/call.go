@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
@@ -47,19 +48,6 @@ func parse(args []string) call {
 	return c
 }
 
-// value returns what an option has as its value, in either spelling.
-func value(args []string, name string) string {
-	for i, arg := range args {
-		if v, ok := strings.CutPrefix(arg, name+"="); ok {
-			return v
-		}
-		if arg == name && i+1 < len(args) {
-			return args[i+1]
-		}
-	}
-	return ""
-}
-
 // without leaves an option and its value out.
 func without(args []string, name string) []string {
 	var out []string
@@ -76,7 +64,7 @@ func without(args []string, name string) []string {
 
 // stateDir is where runc keeps what it knows of the container.
 func (c call) stateDir() string {
-	root := value(c.globals, "--root")
+	root := linux.Option(c.globals, "--root")
 	if root == "" {
 		root = "/run/runc"
 	}
@@ -121,7 +109,7 @@ func findRunc() (string, error) {
 // fail writes the error where containerd's shim looks for it: it shows the last
 // line of level error to Docker.
 func (c call) fail(message string) int {
-	path := value(c.globals, "--log")
+	path := linux.Option(c.globals, "--log")
 	if path == "" {
 		path = "/dev/stderr"
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 const testID = "4e5d7b3f0b6f4c0f9f6d8e2a1c3b5d7f9a0b2c4d6e8f0a1b2c3d4e5f60718293"
@@ -53,7 +55,7 @@ func TestParse(t *testing.T) {
 		}
 	}
 	c := parse(strings.Fields(globals + " create --bundle " + bundle + " --pid-file=" + bundle + "/init.pid --no-pivot " + testID))
-	if value(c.rest, "--bundle") != bundle || value(c.rest, "--pid-file") != bundle+"/init.pid" || value(c.rest, "--console-socket") != "" {
+	if linux.Option(c.rest, "--bundle") != bundle || linux.Option(c.rest, "--pid-file") != bundle+"/init.pid" || linux.Option(c.rest, "--console-socket") != "" {
 		t.Errorf("values of %q", c.rest)
 	}
 	if !slices.Contains(c.rest, "--no-pivot") || slices.Contains(c.rest, "--no-new-keyring") {
@@ -100,7 +102,7 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q names no %s", c.rest, c.id)
 		}
 		for _, name := range []string{"--log", "--root"} {
-			if left := without(args, name); value(left, name) != "" || len(left) > len(args) {
+			if left := without(args, name); linux.Option(left, name) != "" || len(left) > len(args) {
 				t.Fatalf("%q has %s", left, name)
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
@@ -51,7 +52,7 @@ func startAgent(c call) (<-chan string, error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	// The shim reads a terminal's stdout and stderr to their end: the agent must
 	// not keep them. Otherwise they are the container's own.
-	if value(c.rest, "--console-socket") == "" {
+	if linux.Option(c.rest, "--console-socket") == "" {
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	}
 	if err := cmd.Start(); err != nil {

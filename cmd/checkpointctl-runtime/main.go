@@ -15,9 +15,8 @@ import (
 
 // What the program starts itself as. runc has no such commands.
 const (
-	agentCommand   = "restore-agent"
-	hookCommand    = "restore-hook"
-	isolateCommand = "restore-isolate"
+	agentCommand = "restore-agent"
+	hookCommand  = "restore-hook"
 )
 
 func main() {
@@ -31,8 +30,6 @@ func run(args []string) int {
 			return runAgent(args[1:])
 		case hookCommand:
 			return runHook(args[1:])
-		case isolateCommand:
-			return report(isolate(args[1:]))
 		}
 	}
 	// Nothing that may fail comes before this: most calls are not ours.

@@ -8,12 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"slices"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
@@ -34,10 +35,10 @@ func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, err
 		return nil, err
 	}
 	r := &runc{control: control, ended: make(chan error, 1)}
-	line := []string{path}
+	line := []string{"runc"}
 	line = append(line, without(without(without(c.globals, "--log"), "--log-format"), "--criu")...)
 	line = append(line, "--log", control.Path(runtime.RuncLog), "--log-format", "json", "restore", "--detach", "--no-subreaper",
-		"--bundle", value(c.rest, "--bundle"), "--image-path", req.ImageDir, "--work-path", req.WorkDir,
+		"--bundle", linux.Option(c.rest, "--bundle"), "--image-path", req.ImageDir, "--work-path", req.WorkDir,
 		"--manage-cgroups-mode", req.ManageCgroupsMode)
 	for flag, given := range map[string]bool{
 		"--tcp-established": req.TCPEstablished, "--file-locks": req.FileLocks, "--ext-unix-sk": req.ExtUnixSk,
@@ -47,7 +48,7 @@ func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, err
 			line = append(line, flag)
 		}
 	}
-	if console := value(c.rest, "--console-socket"); console != "" {
+	if console := linux.Option(c.rest, "--console-socket"); console != "" {
 		own := control.Path("console.sock")
 		if r.terminal, err = newTerminal(console, own); err != nil {
 			return nil, err
@@ -61,15 +62,11 @@ func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, err
 	if err := os.Symlink(req.CRIU, filepath.Join(bin, "criu")); err != nil && !os.IsExist(err) {
 		return nil, err
 	}
-	self, err := os.Executable()
-	if err != nil {
-		return nil, err
+	cmd := &exec.Cmd{
+		Path: path, Args: append(line, c.id), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Env: append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")), // runc looks criu up
 	}
-	cmd := exec.Command(self, append([]string{isolateCommand}, append(line, c.id)...)...)
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")) // runc looks criu up
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-	if err := cmd.Start(); err != nil {
+	if err := isolated(cmd.Start); err != nil {
 		return nil, err
 	}
 	r.tasks.Runc = runtime.FindTask(cmd.Process.Pid)
@@ -92,15 +89,27 @@ func closeStdio() {
 	}
 }
 
-// isolate becomes runc, in a mount namespace of its own: for a restore runc
-// mounts the container's root filesystem below its state directory, and `runc
-// delete` of a container without a state removes that directory with all that is
-// in it. The host's unmounts must still arrive, and so must mounts that appear.
-func isolate(line []string) error {
-	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
-		return fmt.Errorf("making the mounts slaves: %w", err)
-	}
-	return syscall.Exec(line[0], append([]string{"runc"}, line[1:]...), os.Environ())
+// isolated starts runc in a mount namespace of its own: for a restore runc mounts
+// the container's root filesystem below its state directory, and `runc delete` of a
+// container without a state removes that directory with all that is in it. The
+// host's unmounts must still arrive, and so must mounts that appear.
+func isolated(start func() error) error {
+	started := make(chan error)
+	go func() {
+		// What this thread starts has its namespace. It ends with the goroutine, which
+		// does not unlock it.
+		goruntime.LockOSThread()
+		if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+			started <- fmt.Errorf("making a mount namespace: %w", err)
+			return
+		}
+		if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+			started <- fmt.Errorf("making the mounts slaves: %w", err)
+			return
+		}
+		started <- start()
+	}()
+	return <-started
 }
 
 // blocked is called when CRIU waits for the last hook. It notes all processes of

@@ -89,6 +89,8 @@ type Found struct {
 	Shared List
 	// Resized are the files in use that have another size than they must have.
 	Resized []string
+	// Missing are files that a restore needs and that are gone.
+	Missing []string
 }
 
 // RefusedError is a restore that would give a container memory that does not
@@ -97,9 +99,9 @@ type RefusedError struct {
 	Container, Checkpoint string // as in web and web/before-upgrade
 	State                 string // of the container
 	Changes               List
-	// Resized, if any, stop the restore in any case: CRIU opens no file of another
-	// size than it had.
-	Resized []string
+	// Resized and Missing, if any, stop the restore in any case, unless the files are
+	// rolled back: CRIU opens no file of another size than it had.
+	Resized, Missing []string
 	// RollBack says that the checkpoint has all files that changed.
 	RollBack bool
 }
@@ -107,17 +109,27 @@ type RefusedError struct {
 // Hint is what can be done.
 func (e *RefusedError) Hint() string {
 	switch {
+	case e.RollBack && len(e.Missing) > 0:
+		return "--files=rollback restores with the files of the checkpoint, which had open " + first(e.Missing)
+	case len(e.Missing) > 0:
+		return "a restore needs what the container had open: put back " + first(e.Missing)
 	case len(e.Resized) == 0 && e.RollBack:
 		return "--files=keep restores with the files as they are now, --files=rollback with those of the checkpoint"
 	case len(e.Resized) == 0:
 		return "--files=keep restores with the files as they are now"
 	case e.RollBack:
-		return "--files=rollback restores with the files of the checkpoint; as they are now CRIU cannot open " + strings.Join(e.Resized[:min(len(e.Resized), Shown)], ", ")
+		return "--files=rollback restores with the files of the checkpoint; as they are now CRIU cannot open " + first(e.Resized)
 	}
-	return "CRIU restores an open file only in its size of then: put back " + strings.Join(e.Resized[:min(len(e.Resized), Shown)], ", ")
+	return "CRIU restores an open file only in its size of then: put back " + first(e.Resized)
 }
 
+func first(paths []string) string { return strings.Join(paths[:min(len(paths), Shown)], ", ") }
+
 func (e *RefusedError) Error() string {
+	if e.Changes.Total == 0 {
+		return fmt.Sprintf("%s needs %s, gone from container %s, which is %s, as before",
+			e.Checkpoint, first(e.Missing), e.Container, e.State)
+	}
 	return fmt.Sprintf("files of container %s changed since %s: %s; the container is %s, as before",
 		e.Container, e.Checkpoint, e.Changes.String(), e.State)
 }

@@ -17,13 +17,17 @@ import (
 type Place struct {
 	Path   string // in the container
 	Source string // on the host
-	// Layer is a container's writable layer, with overlayfs's marks in it.
+	// Layer is a container's writable layer, with overlayfs's marks in it. Lower are
+	// the image's layers below it, if they are known.
 	Layer bool
+	Lower []string
 	// Shared is for what others may change, too.
 	Shared bool
 	// Foreign is for what is there in the place of what was: all that is in it
 	// counts as changed.
 	Foreign bool
+	// Filled is for what will be as it was: nothing is missing in it.
+	Filled bool
 	// Remounted is for what a newer container mounts, too: Docker sets owner and
 	// mode of an empty volume when it makes one.
 	Remounted bool
@@ -43,6 +47,8 @@ type Search struct {
 	// InUse are files that the container had open or mapped, Written those that
 	// were mapped shared and writable.
 	InUse, Written []string
+	// Needed are files that must be there, besides those in use.
+	Needed []string
 	// Sizes are those that files in use must have, in bytes.
 	Sizes map[string]int64
 	// Ghosts are directories in which a restore itself makes files and removes
@@ -73,7 +79,13 @@ func (s Search) Run(ctx context.Context) (Found, error) {
 	if err := all.Wait(); err != nil {
 		return Found{}, err
 	}
-	return f.found, f.lookUp()
+	err := f.lookUp()
+	for _, file := range slices.Concat(s.InUse, s.Needed) {
+		if p, host, ok := f.place(file); ok && !p.Filled && p.lacks(host) {
+			f.found.Missing = append(f.found.Missing, file)
+		}
+	}
+	return f.found, err
 }
 
 func set(list []string) map[string]bool {

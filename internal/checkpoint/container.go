@@ -53,6 +53,9 @@ func OwnsNetwork(c docker.Container) bool {
 	return own
 }
 
+// sharesIPC says whether the container's IPC namespace is another container's.
+func sharesIPC(c docker.Container) bool { return strings.HasPrefix(c.Settings.IPCMode, "container:") }
+
 // writeDescriptors writes what runc restore reads to connect the container's
 // stdio to the new pipes (libcontainer/criu_linux.go, descriptorsFilename).
 func writeDescriptors(dir string, pid int) error {

@@ -46,7 +46,7 @@ type Creator struct {
 	Policy   mounts.Policy
 	Version  string // of this program, for the record
 	// Facts, if set, gathers what the rules of preflight look at; see Facts.
-	Facts func(pid int) (preflight.Facts, error)
+	Facts func(docker.Container, mounts.Plan) (preflight.Facts, error)
 	// Volumes, if set, returns what volumes a container mounts; without it none is
 	// taken.
 	Volumes func(ctx context.Context, id string) ([]docker.Volume, error)
@@ -118,7 +118,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err := m.Recovery.BeforeDump(ctx, c); err != nil {
 		return t, err
 	}
-	if err := m.preflight(c); err != nil {
+	if req.Options, err = m.preflight(c, plan, req.Options); err != nil {
 		return t, err
 	}
 	trees, warnings, err := m.trees(ctx, req)
@@ -126,7 +126,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 		return t, err
 	}
 	m.warn(warnings)
-	t.job, err = m.begin(req)
+	t.job, err = m.begin(ctx, req)
 	t.files.trees = trees
 	t.unlock = func() { t.removeStage(); unlock() }
 	if err != nil {
@@ -214,8 +214,16 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if r.Options.NetworkLock == lockSkip && j.lockChosen && hasStreams(j.images) {
 			return errConnected
 		}
-		if err := j.files.finish(ctx); err != nil || req.Options.LeaveRunning {
+		if sharesIPC(c) {
+			if err := criu.DropSysV(j.images); err != nil {
+				return err
+			}
+		}
+		if err := j.files.wait(ctx); err != nil {
 			return err
+		}
+		if req.Options.LeaveRunning {
+			return noLinks(j.images)
 		}
 		// The last moment at which CRIU can still resume the container. From
 		// here on these images may be all there is of it. Docker removes its
@@ -231,11 +239,17 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if err == nil && req.member != nil {
 			err = req.member.commit(ctx)
 		}
+		if err == nil {
+			m.warn(j.network.hold(c))
+		}
 		if err == nil && restarts(c) {
 			err = m.stop(ctx, c)
 			j.ended = err == nil
 		}
-		return err
+		return err // then the recovery releases what is held
+	}
+	if !req.Options.LinkRemap { // by which CRIU makes files in the dump, to be taken, too
+		r.Frozen = func() { j.files.finishAside(ctx) }
 	}
 	ready := beforeFreeze(j.network, req)
 	r.Ready = func(ctx context.Context) error {

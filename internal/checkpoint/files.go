@@ -61,6 +61,7 @@ type files struct {
 	stage   *metadata.Stage // that it is in, if nothing may reach the disk
 	updated time.Time
 	written bool
+	aside   chan error // of a finish that runs beside CRIU's dump
 }
 
 // trees returns what is to be taken, or a *docker.StateError for what is asked for
@@ -201,7 +202,7 @@ func (f *files) begin(ctx context.Context, m *Creator, req Request, name string)
 	}
 	var err error
 	if req.Seal != nil {
-		if f.stage, err = metadata.NewStage(req.StageDir, need+stageReserve); err == nil {
+		if f.stage, err = metadata.NewStage(ctx, req.StageDir, need+stageReserve); err == nil {
 			f.dir = f.stage.Dir
 		}
 	} else {
@@ -224,6 +225,7 @@ func (f *files) begin(ctx context.Context, m *Creator, req Request, name string)
 
 // update copies what changed since, if that is some time ago.
 func (f *files) update(ctx context.Context) error {
+	_ = f.drain() // of the try before this one
 	if time.Since(f.updated) < 100*time.Millisecond {
 		return nil
 	}
@@ -233,6 +235,29 @@ func (f *files) update(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// finishAside begins what wait does, while CRIU is at work on the frozen tasks.
+func (f *files) finishAside(ctx context.Context) {
+	done := make(chan error, 1)
+	f.aside = done
+	go func() { done <- f.finish(ctx) }()
+}
+
+// wait returns when the copies are what the files are.
+func (f *files) wait(ctx context.Context) error {
+	if f.aside == nil {
+		return f.finish(ctx)
+	}
+	return f.drain()
+}
+
+// drain waits for what finishAside began; after a dump that failed, in vain.
+func (f *files) drain() (err error) {
+	if f.aside != nil {
+		err, f.aside = <-f.aside, nil
+	}
+	return err
 }
 
 // finish copies what changed since. Nothing runs that could change a file.
@@ -288,6 +313,7 @@ func (f *files) parts() []metadata.Part {
 
 // remove removes the copies.
 func (f *files) remove() (err error) {
+	_ = f.drain()
 	for _, t := range f.trees {
 		if t.capture != nil {
 			_ = t.capture.Remove()

@@ -69,7 +69,7 @@ func hasStreams(dir string) bool {
 }
 
 // begin settles what the store has to say: name, parent, a place for the images.
-func (m *Creator) begin(req Request) (job, error) {
+func (m *Creator) begin(ctx context.Context, req Request) (job, error) {
 	j := job{kind: metadata.KindCheckpoint, options: req.Options, began: time.Now().UTC(), network: &network{}, files: &files{}}
 	if req.RoundsOnly {
 		j.kind = metadata.KindPreDump
@@ -106,7 +106,7 @@ func (m *Creator) begin(req Request) (job, error) {
 	}
 	j.images = j.draft.Dir
 	if req.Seal != nil {
-		if err := j.beginSealed(req); err != nil {
+		if err := j.beginSealed(ctx, req); err != nil {
 			j.discard(err)
 			return j, err
 		}

@@ -6,11 +6,13 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/linux/conntrack"
 	"github.com/checkpointctl/checkpointctl/internal/linux/dockerproxy"
+	"github.com/checkpointctl/checkpointctl/internal/linux/hold"
 	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
 	"github.com/checkpointctl/checkpointctl/internal/linux/sysctl"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
@@ -57,7 +59,7 @@ func (n *network) readConnections(c docker.Container) (warnings []string) {
 	if _, own := namespaces(c); !own || len(addresses) == 0 {
 		return nil
 	}
-	found, err := conntrack.List(daemonNetNS(c.PID), addresses)
+	found, err := conntrack.List(DaemonNetNS(c.PID), addresses)
 	if err != nil {
 		warnings = append(warnings, fmt.Sprintf("container %s: a restore cannot keep the connections through published ports: %v", c.Name, err))
 	}
@@ -79,6 +81,32 @@ func count(n int, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprint(n, " ", many)
+}
+
+// holdLimit is how long clients are held for a container that does not come back:
+// after so long they get the reset that they would have got at once. TCP gives up
+// after some 15 minutes.
+const holdLimit = 10 * time.Minute
+
+// hold drops what the other ends of translated connections send from now on, while
+// the container is away: the host itself would answer with a reset. The restore
+// ends that, or the limit.
+func (n *network) hold(c docker.Container) (warnings []string) {
+	addresses := addressesOf(c)
+	var flows []hold.Flow
+	for _, e := range n.connections {
+		if e.Translated() {
+			from, to := e.Incoming(addresses)
+			flows = append(flows, hold.Flow{Protocol: e.Protocol, Source: from, Destination: to})
+		}
+	}
+	if flows == nil {
+		return nil
+	}
+	if err := hold.Hold(DaemonNetNS(c.PID), c.ID, flows, holdLimit); err != nil {
+		return []string{fmt.Sprintf("container %s: clients of its published ports that send something before the restore will be reset: %v", c.Name, err)}
+	}
+	return nil
 }
 
 // readAside lets readConnections run beside what follows a dump. Its answer is
@@ -122,9 +150,9 @@ func addressesOf(c docker.Container) (list []netip.Addr) {
 	return list
 }
 
-// daemonNetNS is the network namespace that the container's parent, containerd's
+// DaemonNetNS is the network namespace that the container's parent, containerd's
 // shim, has in common with the daemon; empty for our own.
-func daemonNetNS(pid int) string {
+func DaemonNetNS(pid int) string {
 	shim := linux.Parent(pid)
 	theirs := linux.NamespaceLink(shim, "net")
 	if theirs == "" || theirs == linux.NamespaceLink(os.Getpid(), "net") {

@@ -65,7 +65,7 @@ func TestAddresses(t *testing.T) {
 
 // Its parent's is the daemon's: empty where that is ours, too.
 func TestNetworkOfTheDaemon(t *testing.T) {
-	if got := daemonNetNS(-1); got != "" {
+	if got := DaemonNetNS(-1); got != "" {
 		t.Errorf("of no process: %s", got)
 	}
 	// A shell in another network with a child that says who it is.
@@ -86,7 +86,7 @@ func TestNetworkOfTheDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = in.Close(); _ = cmd.Wait() }()
-	if got := daemonNetNS(cmd.Process.Pid); got != "" {
+	if got := DaemonNetNS(cmd.Process.Pid); got != "" {
 		t.Errorf("of our child: %s", got)
 	}
 	line := make([]byte, 16)
@@ -100,7 +100,7 @@ func TestNetworkOfTheDaemon(t *testing.T) {
 			pid = pid*10 + int(digit-'0')
 		}
 	}
-	if got := daemonNetNS(pid); got != netns.Of(cmd.Process.Pid) {
+	if got := DaemonNetNS(pid); got != netns.Of(cmd.Process.Pid) {
 		t.Errorf("of its child %d: %q, want %s", pid, got, netns.Of(cmd.Process.Pid))
 	}
 }

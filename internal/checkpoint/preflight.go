@@ -1,43 +1,262 @@
 package checkpoint
 
 import (
+	"bufio"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
 	"github.com/checkpointctl/checkpointctl/internal/linux/sockdiag"
 	"github.com/checkpointctl/checkpointctl/internal/linux/tasks"
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
 	"github.com/checkpointctl/checkpointctl/internal/preflight"
 )
 
-// Facts gathers what the rules of preflight look at, from a running container's
-// first process. It needs root.
-func Facts(pid int) (f preflight.Facts, err error) {
-	if f.Tasks, err = tasks.Tree(pid); err == nil && slices.ContainsFunc(f.Tasks, hasSockets) {
-		f.MPTCP, err = sockdiag.MPTCP(netns.Of(pid))
+// Facts gathers what the rules of preflight look at, from a running container and
+// what is planned for its mounts. It needs root.
+func Facts(c docker.Container, plan mounts.Plan) (f preflight.Facts, err error) {
+	f.Plan, f.SharedIPC = plan, sharedIPC(c)
+	f.Confined = !linux.Capable(unix.CAP_SYS_RESOURCE)
+	if f.Tasks, err = tasks.Tree(c.PID); err != nil {
+		return f, err
 	}
-	return f, err
+	f.Beside = beside(c, f.Tasks)
+	f.InImage = inImage(c, f.Tasks)
+	if slices.ContainsFunc(plan.Items, func(i mounts.Item) bool { return i.Mount.Shared != 0 }) {
+		f.HostGroups = hostGroups(c.PID)
+	}
+	if f.LongMounts, err = longMounts(c.PID); err != nil {
+		return f, err
+	}
+	return f, sockets(&f, c.PID)
 }
 
-func hasSockets(t tasks.Task) bool {
-	return slices.ContainsFunc(t.Files, func(f tasks.File) bool { return strings.HasPrefix(f.Target, "socket:") })
+// sharedIPC is whose IPC namespace the container has; empty for its own.
+func sharedIPC(c docker.Container) string {
+	if of, ok := strings.CutPrefix(c.Settings.IPCMode, "container:"); ok {
+		return of[:min(len(of), 12)]
+	}
+	if c.Settings.IPCMode == "host" || c.Namespace("ipc").SharedWith == "host" {
+		return "host"
+	}
+	return ""
+}
+
+// sockets looks at those of the tasks. A container without any costs nothing.
+func sockets(f *preflight.Facts, pid int) (err error) {
+	own := map[uint64]bool{}
+	for _, t := range f.Tasks {
+		for _, file := range t.Files {
+			if inode := file.Socket(); inode != 0 {
+				own[inode] = true
+			}
+		}
+	}
+	if len(own) == 0 {
+		return nil
+	}
+	ns := netns.Of(pid)
+	if f.MPTCP, err = sockdiag.MPTCP(ns); err != nil {
+		return err
+	}
+	if f.LinkLocal, err = sockdiag.LinkLocal(ns); err != nil {
+		return err
+	}
+	list, err := sockdiag.UnixSockets(ns)
+	if err != nil {
+		return err
+	}
+	f.Outside = outside(own, list, pid)
+	return nil
+}
+
+// outside are the unix sockets among own that are connected to those of other
+// processes. An end that no process holds is on its way to one.
+func outside(own map[uint64]bool, list map[uint64]sockdiag.Unix, pid int) map[uint64]preflight.Outside {
+	peers := map[uint64]bool{}
+	for inode := range own {
+		if peer := list[inode].Peer; peer != 0 && !own[peer] {
+			peers[peer] = true
+		}
+	}
+	if len(peers) == 0 {
+		return nil
+	}
+	found := map[uint64]preflight.Outside{}
+	holders := tasks.Holders(peers)
+	for inode := range own {
+		u := list[inode]
+		holder, ok := holders[u.Peer]
+		if u.Peer == 0 || !ok {
+			continue
+		}
+		peer, near := list[u.Peer]
+		found[inode] = preflight.Outside{
+			PID: holder.PID, Name: holder.Name, Stream: u.Stream, Path: peer.Name, Near: near, There: near && hasSocket(pid, peer.Name),
+		}
+	}
+	return found
+}
+
+// hasSocket says whether a process finds a unix socket by a name.
+func hasSocket(pid int, name string) bool {
+	if strings.HasPrefix(name, "\x00") {
+		return true // it is the network namespace's
+	}
+	if !filepath.IsAbs(name) {
+		return false
+	}
+	root, err := os.Open(fmt.Sprintf("/proc/%d/root", pid))
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	fd, err := unix.Openat2(int(root.Fd()), name, &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT})
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	var st unix.Stat_t
+	return unix.Fstat(fd, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFSOCK
+}
+
+// settled is how old a process is that docker exec started and that is no health
+// check.
+const settled = 2 * time.Second
+
+// beside are the container's processes that do not descend from its first one.
+// The younger ones, health checks among them, are left out.
+func beside(c docker.Container, tree []tasks.Task) (list []preflight.Beside) {
+	f, err := c.Freezer()
+	if err != nil {
+		return nil
+	}
+	pids, _ := f.Tasks()
+	if len(pids) <= len(tree) {
+		return nil
+	}
+	for _, pid := range pids {
+		known := slices.ContainsFunc(tree, func(t tasks.Task) bool { return t.PID == pid })
+		if !known && linux.Age(pid) > settled {
+			list = append(list, preflight.Beside{PID: pid, Name: linux.Command(pid)})
+		}
+	}
+	return list
+}
+
+// inImage looks for the files that were removed in the layers of the image.
+func inImage(c docker.Container, tree []tasks.Task) map[string]uint64 {
+	found := map[string]uint64{}
+	look := func(name string, u *tasks.Unlinked) {
+		if u == nil || u.Links != 1 {
+			return
+		}
+		for _, layer := range c.LowerDirs {
+			var st unix.Stat_t
+			if unix.Lstat(filepath.Join(layer, name), &st) == nil && st.Ino == u.Inode && st.Nlink == 1 {
+				found[name] = st.Ino
+				return
+			}
+		}
+	}
+	for _, t := range tree {
+		for _, file := range t.Files {
+			look(file.Path(), file.Unlinked)
+		}
+		for _, m := range t.Maps {
+			look(m.Path, m.Unlinked)
+		}
+	}
+	return found
+}
+
+// longMounts are the mounts of lines that are too long for CRIU.
+func longMounts(pid int) (list []string, err error) {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", pid))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r := bufio.NewReader(f)
+	for {
+		line, err := r.ReadString('\n')
+		if fields := strings.Fields(line); len(line) > preflight.MaxMountLine && len(fields) > 4 {
+			list = append(list, fields[4])
+		}
+		if err == io.EOF {
+			return list, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// hostGroups are the peer groups of the mounts that the container's parent,
+// containerd's shim, sees.
+func hostGroups(pid int) map[int]bool {
+	f, err := os.Open(fmt.Sprintf("/proc/%d/mountinfo", linux.Parent(pid)))
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	list, _ := mounts.Parse(f)
+	groups := map[int]bool{}
+	for _, m := range list {
+		if m.Shared != 0 {
+			groups[m.Shared] = true
+		}
+	}
+	return groups
 }
 
 // preflight returns a *preflight.RefusedError if a rule stands against the
-// checkpoint. It comes after the recovery, which ends a CRIU that a killed run
-// left: that one would be a tracer.
-func (m *Creator) preflight(c docker.Container) error {
+// checkpoint, and else the options with what the container needs besides. It comes
+// after the recovery, which ends a CRIU that a killed run left: that one would be
+// a tracer.
+func (m *Creator) preflight(c docker.Container, plan mounts.Plan, o criu.Options) (criu.Options, error) {
 	if m.Facts == nil {
-		return nil
+		return o, nil
 	}
-	facts, err := m.Facts(c.PID)
+	facts, err := m.Facts(c, plan)
 	if err != nil {
-		return fmt.Errorf("container %s: %w", c.Name, err)
+		return o, fmt.Errorf("container %s: %w", c.Name, err)
 	}
-	if list := preflight.Check(facts); list != nil {
-		return &preflight.RefusedError{Container: c.Name, Refusals: list}
+	if list := preflight.Check(facts, Rules(o)); list != nil {
+		return o, &preflight.RefusedError{Container: c.Name, Refusals: list}
 	}
-	return nil
+	adapted, notes := preflight.Adapt(facts, Rules(o))
+	o.LinkRemap, o.GhostLimit = adapted.LinkRemap, adapted.GhostLimit
+	for _, text := range append(notes, preflight.Notes(facts)...) {
+		m.warn([]string{fmt.Sprintf("container %s: %s", c.Name, text)})
+	}
+	return o, nil
+}
+
+// noLinks refuses images that need a name which CRIU takes away at the end of a
+// dump after which the container runs on. The rules of preflight may have missed
+// the file: it was opened, or removed, later.
+func noLinks(images string) error {
+	links, err := criu.ReadLinks(images)
+	if err == nil && links != nil {
+		err = fmt.Errorf("the name of %s, which is open, was removed meanwhile, and the file has another one: no restore would find it", links[0].Path)
+	}
+	return err
+}
+
+// Rules are the options that the rules of preflight depend on.
+func Rules(o criu.Options) preflight.Options {
+	return preflight.Options{
+		LeaveRunning: o.LeaveRunning, TCPEstablished: o.TCPEstablished, ExtUnixSk: o.ExtUnixSk, LinkRemap: o.LinkRemap, GhostLimit: o.GhostLimit,
+	}
 }

@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -16,12 +17,12 @@ const stageReserve = 32 << 20
 
 // beginSealed makes CRIU write to a stage, which is encrypted into the draft
 // later.
-func (j *job) beginSealed(req Request) error {
+func (j *job) beginSealed(ctx context.Context, req Request) error {
 	need, err := linux.Memory(req.Container.PID)
 	if err != nil {
 		return err
 	}
-	if j.stage, err = metadata.NewStage(req.StageDir, need+stageReserve); err != nil {
+	if j.stage, err = metadata.NewStage(ctx, req.StageDir, need+stageReserve); err != nil {
 		return err
 	}
 	j.images = j.stage.Dir
@@ -72,7 +73,7 @@ func LargeFiles(r metadata.Record) (list []string) {
 
 // Open returns a stage with the images as CRIU wrote them, and the record as
 // if they lay there; LargeFiles stay sealed.
-func (o Opener) Open(s metadata.Store, r metadata.Record) (*metadata.Stage, *seal.Opener, metadata.Record, error) {
+func (o Opener) Open(ctx context.Context, s metadata.Store, r metadata.Record) (*metadata.Stage, *seal.Opener, metadata.Record, error) {
 	none := func(err error) (*metadata.Stage, *seal.Opener, metadata.Record, error) { return nil, nil, r, err }
 	sealed, err := seal.Open(s.Path(r.Name, r.Checkpoint), o.Identities)
 	if err != nil {
@@ -85,7 +86,7 @@ func (o Opener) Open(s metadata.Store, r metadata.Record) (*metadata.Stage, *sea
 			need += f.SizeBytes
 		}
 	}
-	stage, err := metadata.NewStage(o.StageDir, need)
+	stage, err := metadata.NewStage(ctx, o.StageDir, need)
 	if err != nil {
 		return none(err)
 	}

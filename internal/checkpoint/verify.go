@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 
@@ -12,14 +13,14 @@ import (
 // looked at, where CRIU's images contradict each other: of an encrypted
 // checkpoint only if there are identities. Nothing means whole. Parents are
 // checked by themselves. The error is of a checkpoint that cannot be opened.
-func (o Opener) Verify(s metadata.Store, r metadata.Record, depth metadata.Depth) ([]string, error) {
+func (o Opener) Verify(ctx context.Context, s metadata.Store, r metadata.Record, depth metadata.Depth) ([]string, error) {
 	problems := s.Verify(r, depth)
 	dir := s.Path(r.Name, r.Checkpoint)
 	switch {
 	case depth == metadata.Sizes, r.Encrypted && len(o.Identities) == 0, r.Encrypted && problems != nil:
 		return problems, nil
 	case r.Encrypted:
-		stage, _, plain, err := o.Open(s, r)
+		stage, _, plain, err := o.Open(ctx, s, r)
 		if err != nil {
 			return problems, fmt.Errorf("%s/%s: %w", r.Name, r.Checkpoint, err)
 		}

@@ -132,7 +132,7 @@ func Defaults() map[string]any {
 		"criu.path": "criu", "criu.config": "", "criu.log_level": 4, "criu.timeout": "0s", "criu.hang_timeout": "2m",
 		"checkpoint.leave_running": true, "checkpoint.tcp_established": true, "checkpoint.file_locks": true,
 		"checkpoint.shell_job": false, "checkpoint.ext_unix_sk": false, "checkpoint.link_remap": false,
-		"checkpoint.ghost_limit": "1MiB", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "auto",
+		"checkpoint.ghost_limit": "auto", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "auto",
 		"checkpoint.pre_dump": "off", "checkpoint.rootfs": true, "checkpoint.volumes": []any{}, "checkpoint.volume": []any{},
 		"pre_dump.max_downtime": "0s", "pre_dump.min_rounds": 1, "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
@@ -367,8 +367,11 @@ func (p Prune) validate(at string) error {
 	return errors.Join(errs...)
 }
 
-// GhostLimitBytes is ghost_limit as CRIU takes it.
+// GhostLimitBytes is ghost_limit as CRIU takes it; 0 for auto.
 func (c Checkpoint) GhostLimitBytes() (uint32, error) {
+	if c.GhostLimit == "auto" {
+		return 0, nil
+	}
 	n, err := units.RAMInBytes(c.GhostLimit)
 	if err != nil {
 		return 0, err

@@ -107,4 +107,8 @@ func TestGhostLimit(t *testing.T) {
 	if n, err := c.Checkpoint.GhostLimitBytes(); n != 2<<20 || err != nil {
 		t.Errorf("got %d, %v", n, err)
 	}
+	c.Checkpoint.GhostLimit = "auto"
+	if n, err := c.Checkpoint.GhostLimitBytes(); n != 0 || err != nil {
+		t.Errorf("auto: got %d, %v", n, err)
+	}
 }

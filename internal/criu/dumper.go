@@ -45,6 +45,10 @@ type Request struct {
 	// FreezeCgroup, if set, is the freezer cgroup of tasks that are frozen when
 	// the dump begins. CRIU leaves them so, unless it kills them.
 	FreezeCgroup string
+	// Frozen, if set, is called when the tasks are frozen for the dump and it has yet
+	// to be made. It must return at once. CRIU does not tell that of tasks in another's
+	// network namespace.
+	Frozen func()
 	// PostDump, if set, runs when the images are complete and the tasks still
 	// frozen. Its failure fails the dump, and CRIU resumes the tasks. The tasks
 	// changed files before the moment that it is given; what they change from
@@ -179,6 +183,9 @@ func (w worker) run(ctx context.Context, req Request, to images, do func(*rpc.Cr
 	// CRIU resumes the tasks when it is told to stop by a failed notification,
 	// never by a kill: a killed CRIU can leave its parasite in a task.
 	n := &notify{ctx: ctx, postDump: postDump, busy: &w.dog.paused}
+	if postDump != nil { // not in a round
+		n.frozen = req.Frozen
+	}
 	w.dog.before = req.BeforeEnd
 	stop := w.dog.watch(to.dir)
 	err = do(opts, n)
@@ -232,6 +239,7 @@ type notify struct {
 	gocriu.NoNotify
 	ctx      context.Context
 	postDump func(time.Time) error
+	frozen   func()
 	seen     time.Time // when the tasks were frozen already
 	busy     *atomic.Bool
 	err      error // what a notification failed with
@@ -243,6 +251,9 @@ func (n *notify) PreDump() error { return n.interrupted() }
 // namespace of their own.
 func (n *notify) NetworkLock() error {
 	n.seen = fineClock()
+	if n.frozen != nil {
+		n.frozen()
+	}
 	return n.interrupted()
 }
 

@@ -16,6 +16,8 @@ func TestHints(t *testing.T) {
 		{"namespaces.c, dump_task_ns_ids", "Can't dump nested time namespace for 71", "namespace of its own"},
 		{"pipes.c, dump_one_pipe_data", "OOM storing pipe", "more pipes"},
 		{"sk-unix.c, __dump_external_socket", "unix: Can't dump half of stream unix connection. name: (null); peer name: /host/sock", "does not help"},
+		{"sk-unix.c, dump_one_unix_fd", "unix: Unix socket 71 without peer 72", "end the connection first"},
+		{"sk-unix.c, __dump_external_socket", "unix: External socket is used. Consider using --ext-unix-sk option.", "datagrams only"},
 		{"seize.c, seize_cgroup_tree", "zombie 71 (comm sleep) found while seizing", "try again"},
 		{"cr-dump.c, dump_one_task", "A session leader of 71(12) is outside of its pid namespace", "docker exec -t"},
 		{"cr-dump.c, dump_zombies", "A session leader of zombie process 71(12) is outside of its pid namespace", "docker exec -t"},

@@ -20,12 +20,15 @@ var harmless = []string{"rlimit: Can't setup RLIMIT_NOFILE"}
 
 const sysvTaken = "the IPC namespace that the container shares has a System V object of that key already: remove it by ipcrm"
 
+const outsideHint = "a unix socket is connected to a process outside the container: end the connection first; --ext-unix-sk helps with datagrams only, to a path that the container has"
+
 // Each text is as CRIU 3.17 to 4.2 print it. The first that a log has counts.
 var meanings = []struct{ text, hint string }{
 	{"Connected TCP socket, consider using --tcp-established", "an established TCP connection: checkpoint with --tcp-established"},
 	{"Some file locks are hold by dumping tasks", "a file lock is held: checkpoint with --file-locks"},
-	{"External socket is used", "a unix socket is connected to a process outside the container: --ext-unix-sk"},
-	{"External unix sockets can't be used", "a unix socket is connected to a process outside the container: --ext-unix-sk"},
+	{"External socket is used", outsideHint},
+	{"External unix sockets can't be used", outsideHint},
+	{" without peer ", outsideHint},
 	{"Dangling connection", "a unix socket waits for a process outside the container to accept it: try again"},
 	{"Can't dump ghost file", "a deleted file that is still open is larger than --ghost-limit"},
 	{"has bad size", "a file changed since the checkpoint: put the old one back, or the container's files of that time"},

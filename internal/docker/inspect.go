@@ -29,8 +29,9 @@ type Container struct {
 	StartedAt          time.Time
 	Image, ImageDigest string
 	Driver             string
-	RootFS             string // merged root filesystem on the host
-	UpperDir           string // its writable layer
+	RootFS             string   // merged root filesystem on the host
+	UpperDir           string   // its writable layer
+	LowerDirs          []string // the image's layers, if they are known
 	Runtime            string
 	BundlePath         string // empty if found nowhere
 	Labels             map[string]string
@@ -77,7 +78,8 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 		Labels: r.Config.Labels,
 		Image:  r.Config.Image, ImageDigest: r.Image,
 		Driver: r.GraphDriver.Name, RootFS: r.GraphDriver.Data["MergedDir"], UpperDir: r.GraphDriver.Data["UpperDir"],
-		Runtime: r.HostConfig.Runtime, AutoRemove: r.HostConfig.AutoRemove, TTY: r.Config.Tty,
+		LowerDirs: list(r.GraphDriver.Data["LowerDir"]),
+		Runtime:   r.HostConfig.Runtime, AutoRemove: r.HostConfig.AutoRemove, TTY: r.Config.Tty,
 		RestartPolicy: string(r.HostConfig.RestartPolicy.Name),
 		PIDMode:       string(r.HostConfig.PidMode), NetworkMode: string(r.HostConfig.NetworkMode),
 		Settings: settings(r),
@@ -100,8 +102,12 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 	if out.RootFS == "" {
 		out.RootFS = spec.Root.Path // containerd's image store has no graph driver
 	}
+	layers := readLayers(out.PID)
 	if out.UpperDir == "" {
-		out.UpperDir = upperDir(out.PID)
+		out.UpperDir = layers.upper
+	}
+	if out.LowerDirs == nil {
+		out.LowerDirs = layers.lower
 	}
 	out.MountFacts = mountFacts(r, spec, out.RootFS)
 	out.BindSources = map[string]string{}
@@ -114,6 +120,14 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 		return Container{}, fmt.Errorf("container %s: %w", out.Name, err)
 	}
 	return out, nil
+}
+
+// list splits a list of directories.
+func list(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ":")
 }
 
 // mountFacts joins Docker's mount list with the OCI config's.

@@ -23,6 +23,7 @@ const Runtime = "checkpointctl"
 const (
 	defaultRuntime = "default-runtime"
 	runtimeKey     = "runtimes." + Runtime
+	stock          = "runc" // Docker's own name of its default runtime
 )
 
 // ErrConfig is a configuration of dockerd that cannot be changed.
@@ -48,10 +49,11 @@ func Find(socket string) (Daemon, error) {
 }
 
 // Register adds the stand-in to the daemon's runtimes, and with asDefault makes
-// it the one of new containers. The rest of the file stays to the letter. It
-// takes effect at Reload.
-func (d Daemon) Register(standIn string, asDefault bool) error {
-	return d.edit(func(text []byte) ([]byte, error) {
+// it the one of new containers. The rest of the file stays to the letter. reload
+// is called when the file has changed, and returns when the daemon has taken it
+// up; if it fails the file is put back, since the daemon might not start with it.
+func (d Daemon) Register(standIn string, asDefault bool, reload func() error) error {
+	return d.edit(reload, func(text []byte) ([]byte, error) {
 		text, err := sjson.SetBytes(text, runtimeKey+".path", standIn)
 		if err == nil && asDefault {
 			text, err = sjson.SetBytes(text, defaultRuntime, Runtime)
@@ -60,30 +62,49 @@ func (d Daemon) Register(standIn string, asDefault bool) error {
 	})
 }
 
-// Unregister takes back what Register did.
-func (d Daemon) Unregister() error {
-	return d.edit(func(text []byte) ([]byte, error) {
+// Unregister takes back what Register did. A daemon keeps the settings that its
+// file does not name any more, so it is told of the stock runtime first, and reload
+// is called then.
+func (d Daemon) Unregister(reload func() error) error {
+	isDefault, isLast := false, false
+	err := d.edit(reload, func(text []byte) ([]byte, error) {
+		isDefault = gjson.GetBytes(text, defaultRuntime).Str == Runtime
 		text, err := sjson.DeleteBytes(text, runtimeKey)
-		if err == nil && gjson.GetBytes(text, defaultRuntime).Str == Runtime {
+		isLast = len(gjson.GetBytes(text, "runtimes").Map()) == 0
+		if err == nil && isLast {
+			text, err = sjson.SetRawBytes(text, "runtimes", []byte("{}"))
+		}
+		if err == nil && isDefault {
+			text, err = sjson.SetBytes(text, defaultRuntime, stock)
+		}
+		return text, err
+	})
+	if err != nil {
+		return err
+	}
+	return d.edit(func() error { return nil }, func(text []byte) (_ []byte, err error) {
+		if isDefault {
 			text, err = sjson.DeleteBytes(text, defaultRuntime)
 		}
-		if err == nil && len(gjson.GetBytes(text, "runtimes").Map()) == 0 {
+		if err == nil && isLast {
 			text, err = sjson.DeleteBytes(text, "runtimes")
 		}
 		return text, err
 	})
 }
 
-// Reload lets the daemon read its file again. Containers run on.
+// Reload asks the daemon to read its file again. Containers run on.
 func (d Daemon) Reload() error { return unix.Kill(d.PID, unix.SIGHUP) }
 
-// edit replaces the file by what change makes of it.
-func (d Daemon) edit(change func([]byte) ([]byte, error)) error {
+// edit replaces the file by what change makes of it, and puts it back if reload
+// fails.
+func (d Daemon) edit(reload func() error, change func([]byte) ([]byte, error)) error {
 	text, err := os.ReadFile(d.File)
 	absent := errors.Is(err, os.ErrNotExist)
 	if err != nil && !absent {
 		return err
 	}
+	before := text
 	if len(bytes.TrimSpace(text)) == 0 {
 		text = []byte("{}\n")
 	}
@@ -95,6 +116,9 @@ func (d Daemon) edit(change func([]byte) ([]byte, error)) error {
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrConfig, d.File, err)
 	}
+	if bytes.HasSuffix(text, []byte("\n")) && !bytes.HasSuffix(changed, []byte("\n")) {
+		changed = append(changed, '\n')
+	}
 	if bytes.Equal(changed, text) {
 		return nil
 	}
@@ -103,5 +127,14 @@ func (d Daemon) edit(change func([]byte) ([]byte, error)) error {
 			return err
 		}
 	}
-	return atomic.WriteFile(d.File, bytes.NewReader(changed))
+	if err := atomic.WriteFile(d.File, bytes.NewReader(changed)); err != nil {
+		return err
+	}
+	if err := reload(); err != nil {
+		if absent {
+			return errors.Join(err, os.Remove(d.File))
+		}
+		return errors.Join(err, atomic.WriteFile(d.File, bytes.NewReader(before)))
+	}
+	return nil
 }

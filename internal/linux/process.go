@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -48,11 +49,15 @@ func Command(pid int) string {
 	return strings.TrimSpace(string(name))
 }
 
-// Option returns the value of an option in a process's command line, in either
-// spelling (--name value, --name=value); empty when there is none.
-func Option(pid int, name string) string {
+// Arguments returns the command line of a process.
+func Arguments(pid int) []string {
 	data, _ := os.ReadFile(proc(pid, "cmdline"))
-	args := strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+	return strings.Split(strings.TrimSuffix(string(data), "\x00"), "\x00")
+}
+
+// Option returns the value of an option among arguments, in either spelling
+// (--name value, --name=value); empty when there is none.
+func Option(args []string, name string) string {
 	for i, arg := range args {
 		if value, ok := strings.CutPrefix(arg, name+"="); ok {
 			return value
@@ -133,4 +138,26 @@ func dumpable(status string) int64 {
 		}
 	}
 	return total
+}
+
+// Age returns how long ago the process began; 0 when there is none.
+func Age(pid int) time.Duration {
+	stat, err := os.ReadFile(proc(pid, "stat"))
+	f := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if err != nil || len(f) < 20 {
+		return 0
+	}
+	ticks, err := strconv.ParseInt(f[19], 10, 64)
+	var now unix.Timespec
+	if err != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &now) != nil {
+		return 0
+	}
+	const tick = time.Second / 100 // USER_HZ
+	return time.Duration(now.Nano()) - time.Duration(ticks)*tick
+}
+
+// Capable says whether this program has a capability.
+func Capable(capability uint) bool {
+	bits, err := strconv.ParseUint(status(os.Getpid(), "CapEff"), 16, 64)
+	return err == nil && bits>>capability&1 == 1
 }

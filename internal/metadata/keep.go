@@ -28,9 +28,10 @@ type Verdict struct {
 func (k Keep) Empty() bool { return k == Keep{} }
 
 // Apply judges the checkpoints of one container, in any order, and returns them
-// newest first. It keeps the newest checkpoint whatever the rules say, and
-// whatever a kept one needs. Times are judged in UTC, as they are recorded.
-func (k Keep) Apply(records []Summary) []Verdict {
+// newest first. It keeps the newest checkpoint whatever the rules say, what usedBy
+// (if set) names a container for, and whatever a kept one needs. Times are judged
+// in UTC, as they are recorded.
+func (k Keep) Apply(records []Summary, usedBy func(Summary) string) []Verdict {
 	list := make([]Verdict, len(records))
 	for i, r := range records {
 		list[i].Summary = r
@@ -38,6 +39,14 @@ func (k Keep) Apply(records []Summary) []Verdict {
 	slices.SortStableFunc(list, func(a, b Verdict) int { return b.Summary.Timestamp.Compare(a.Summary.Timestamp) })
 	k.byTime(list)
 	k.bySize(list)
+	for i := range list {
+		if usedBy == nil {
+			break
+		}
+		if by := usedBy(list[i].Summary); by != "" {
+			list[i].because("being fetched by container " + by)
+		}
+	}
 	needed(list)
 	for i := range list {
 		list[i].Keep = len(list[i].Reasons) > 0

@@ -82,7 +82,7 @@ func TestKeep(t *testing.T) {
 		"a pre-dump left behind":  {made("p 2025-01-01 10:00 pre", "x 2025-01-01 11:00"), Keep{Last: 9}, "x"},
 		"in any order":            {made("b 2025-01-02 10:00", "a 2025-01-01 10:00"), Keep{Last: 1}, "b"},
 	} {
-		if got := kept(test.keep.Apply(test.records)); got != test.want {
+		if got := kept(test.keep.Apply(test.records, nil)); got != test.want {
 			t.Errorf("%s: kept %q, want %q", name, got, test.want)
 		}
 	}
@@ -105,7 +105,7 @@ func TestKeepInvariants(t *testing.T) {
 			records = append(records, r)
 		}
 		k := Keep{Last: random.IntN(4), Hourly: random.IntN(3), Daily: random.IntN(3), Weekly: random.IntN(3), Within: time.Duration(random.IntN(3)) * time.Hour, MaxSize: random.Int64N(200)}
-		list := k.Apply(records)
+		list := k.Apply(records, nil)
 		if len(list) != len(records) {
 			t.Fatalf("%d verdicts on %d records", len(list), len(records))
 		}
@@ -125,5 +125,22 @@ func TestKeepInvariants(t *testing.T) {
 				t.Fatalf("%+v keeps %s without its parent %s", k, v.Summary.Checkpoint, v.Summary.Parent)
 			}
 		}
+	}
+}
+
+// What a container still reads stays, with what it needs, whatever the rules say.
+func TestKeepWhatIsInUse(t *testing.T) {
+	records := made("a 2025-01-01 09:00", "b 2025-01-01 10:00 <a", "c 2025-01-01 11:00", "d 2025-01-01 12:00")
+	list := Keep{Last: 1}.Apply(records, func(r Summary) string {
+		if r.Checkpoint == "b" {
+			return "web"
+		}
+		return ""
+	})
+	if got := kept(list); got != "d b a" {
+		t.Errorf("kept %s", got)
+	}
+	if got := list[2].Reasons; !slices.Equal(got, []string{"being fetched by container web"}) {
+		t.Errorf("b: %v", got)
 	}
 }

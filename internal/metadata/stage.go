@@ -2,6 +2,7 @@ package metadata
 
 import (
 	"bufio"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -9,10 +10,14 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"golang.org/x/sys/unix"
 )
+
+// lockRetry is how often a lock is tried that others hold for moments.
+const lockRetry = 5 * time.Millisecond
 
 // ErrNoStage is a want of memory for images that must not reach a disk.
 var ErrNoStage = errors.New("no place for unencrypted images")
@@ -32,7 +37,7 @@ type Stage struct {
 
 // NewStage makes a stage with room for so many bytes, in memory; or in dir,
 // wherever that is, if it is not empty. What killed runs left there is removed.
-func NewStage(dir string, need int64) (*Stage, error) {
+func NewStage(ctx context.Context, dir string, need int64) (*Stage, error) {
 	dir, err := stageDir(dir)
 	if err != nil {
 		return nil, err
@@ -41,8 +46,8 @@ func NewStage(dir string, need int64) (*Stage, error) {
 		return nil, err
 	}
 	l := flock.New(filepath.Join(dir, lockFile), flock.SetPermissions(0o600))
-	if err := l.Lock(); err != nil {
-		return nil, err
+	if _, err := l.TryLockContext(ctx, lockRetry); err != nil {
+		return nil, fmt.Errorf("waiting for who prepares a stage in %s: %w", dir, err)
 	}
 	defer func() { _ = l.Unlock() }()
 	for _, left := range abandoned(dir) {
@@ -57,7 +62,8 @@ func NewStage(dir string, need int64) (*Stage, error) {
 		return nil, err
 	}
 	s.lock = flock.New(filepath.Join(s.top, lockFile), flock.SetPermissions(0o600))
-	return s, s.lock.Lock()
+	_, err = s.lock.TryLockContext(ctx, lockRetry)
+	return s, err
 }
 
 // Empty removes what is in the stage, for another try.
@@ -72,7 +78,7 @@ func (s *Stage) Remove() error {
 
 // AbandonedStages lists what killed runs left in a stage directory, or in those
 // that are taken by themselves if dir is empty. Nobody takes them up again.
-func AbandonedStages(dir string) []string {
+func AbandonedStages(ctx context.Context, dir string) []string {
 	var list []string
 	dirs := stageDirs[:]
 	if dir != "" {
@@ -80,7 +86,10 @@ func AbandonedStages(dir string) []string {
 	}
 	for _, d := range dirs {
 		l := flock.New(filepath.Join(d, lockFile), flock.SetPermissions(0o600))
-		if _, err := os.Stat(d); err == nil && CheckSafe(d) == nil && l.Lock() == nil {
+		if _, err := os.Stat(d); err != nil || CheckSafe(d) != nil {
+			continue
+		}
+		if _, err := l.TryLockContext(ctx, lockRetry); err == nil {
 			list = append(list, abandoned(d)...)
 			_ = l.Unlock()
 		}

@@ -9,7 +9,7 @@ import (
 
 func TestStage(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "stage")
-	first, err := NewStage(dir, 0)
+	first, err := NewStage(t.Context(), dir, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -21,7 +21,7 @@ func TestStage(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The next one removes what nobody holds, and leaves the other alone.
-	second, err := NewStage(dir, 0)
+	second, err := NewStage(t.Context(), dir, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,12 +40,12 @@ func TestStage(t *testing.T) {
 }
 
 func TestStageWithoutRoom(t *testing.T) {
-	if _, err := NewStage(filepath.Join(t.TempDir(), "stage"), 1<<60); !errors.Is(err, ErrNoStage) {
+	if _, err := NewStage(t.Context(), filepath.Join(t.TempDir(), "stage"), 1<<60); !errors.Is(err, ErrNoStage) {
 		t.Errorf("got %v", err)
 	}
 	open := t.TempDir()
 	chmod(t, open, 0o777)
-	if _, err := NewStage(open, 0); !errors.Is(err, ErrExposed) {
+	if _, err := NewStage(t.Context(), open, 0); !errors.Is(err, ErrExposed) {
 		t.Errorf("got %v", err)
 	}
 }

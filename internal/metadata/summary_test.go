@@ -100,7 +100,7 @@ func TestSummariesWhileOthersRemove(t *testing.T) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for range 50 {
+		for range 10 {
 			publish(t, s, "web", "comes-and-goes", time.Now())
 			if err := s.Remove("web", "comes-and-goes"); err != nil {
 				t.Error(err)

@@ -20,6 +20,9 @@ type Mount struct {
 	FSType  string
 	Source  string
 	Options string
+	// Shared and Master are the peer groups that changes go to and come from; 0 for
+	// none.
+	Shared, Master int
 }
 
 // Parse reads a mountinfo table. Octal escapes in paths are undone.
@@ -33,10 +36,15 @@ func Parse(r io.Reader) ([]Mount, error) {
 		if !strings.HasPrefix(i.Mountpoint, "/") {
 			return nil, fmt.Errorf("parsing mountinfo: mount %d at %q, which is no path", i.ID, i.Mountpoint)
 		}
-		list = append(list, Mount{
+		m := Mount{
 			ID: i.ID, Parent: i.Parent, Root: i.Root, Path: i.Mountpoint,
 			FSType: i.FSType, Source: i.Source, Options: i.Options,
-		})
+		}
+		for _, field := range strings.Fields(i.Optional) {
+			_, _ = fmt.Sscanf(field, "shared:%d", &m.Shared)
+			_, _ = fmt.Sscanf(field, "master:%d", &m.Master)
+		}
+		list = append(list, m)
 	}
 	return list, nil
 }

@@ -153,7 +153,7 @@ func TestRefusedNamesEveryMount(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	list, err := Parse(strings.NewReader("36 35 98:0 /mnt1 /mnt\\0402 rw,noatime master:1 - ext3 /dev/root rw,errors=continue\n"))
-	want := []Mount{{ID: 36, Parent: 35, Root: "/mnt1", Path: "/mnt 2", FSType: "ext3", Source: "/dev/root", Options: "rw,noatime"}}
+	want := []Mount{{ID: 36, Parent: 35, Root: "/mnt1", Path: "/mnt 2", FSType: "ext3", Source: "/dev/root", Options: "rw,noatime", Master: 1}}
 	if err != nil || !reflect.DeepEqual(list, want) {
 		t.Errorf("got %+v, %v", list, err)
 	}

@@ -5,28 +5,79 @@ package preflight
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/checkpointctl/checkpointctl/internal/linux/tasks"
+	"github.com/checkpointctl/checkpointctl/internal/mounts"
 )
 
 // Facts are what the rules look at.
 type Facts struct {
 	Tasks []tasks.Task // init first
+	// Beside are processes in the container that do not descend from init.
+	Beside []Beside
 	// MPTCP are the local addresses of MPTCP sockets, by the inode of the socket.
 	MPTCP map[uint64]netip.AddrPort
+	// LinkLocal are those of established TCP connections of link-local addresses.
+	LinkLocal map[uint64]netip.AddrPort
+	// Outside are unix sockets of the tasks that are connected to other processes,
+	// by their inodes.
+	Outside map[uint64]Outside
+	// InImage are the inodes of files of the image, by path, for the files that
+	// the tasks use and whose name was removed.
+	InImage map[string]uint64
+	// SharedIPC is whose the IPC namespace is: host, or the name of a container.
+	// It is empty for one of the container's own.
+	SharedIPC string
+	Plan      mounts.Plan
+	// LongMounts are mounts whose line in the mount table is too long for CRIU.
+	LongMounts []string
+	// HostGroups are the peer groups of the host's mounts.
+	HostGroups map[int]bool
+	// Confined is a caller without CAP_SYS_RESOURCE.
+	Confined bool
+}
+
+// Beside is a process that CRIU does not see.
+type Beside struct {
+	PID  int
+	Name string
+}
+
+// Outside is the other end of a unix socket's connection.
+type Outside struct {
+	PID    int
+	Name   string // of its process
+	Stream bool   // or SOCK_SEQPACKET: a connection between two
+	// Path is the name that it is bound to: where its own process sees it.
+	Path string
+	// Near is one in the same network namespace, and There one that the container
+	// has a socket for at that path.
+	Near, There bool
+}
+
+// Options are those of a dump that a rule depends on.
+type Options struct {
+	LeaveRunning, TCPEstablished, ExtUnixSk, LinkRemap bool
+	GhostLimit                                         uint32 // bytes; 0 is as much as is needed, up to MaxGhost
 }
 
 // Refusal is one thing that CRIU cannot dump, or not restore.
 type Refusal struct {
-	PID     int    `json:"pid"`     // on the host
-	Process string `json:"process"` // the name of its program
-	Object  string `json:"object"`  // what it has, or how it is
+	PID     int    `json:"pid,omitempty"` // on the host; none for what is the container's
+	Process string `json:"process,omitempty"`
+	Object  string `json:"object"` // what it has, or how it is
 	Reason  string `json:"reason"`
 	Hint    string `json:"hint"` // the way on
+	// With are the flags that make a checkpoint possible all the same, if any do.
+	With string `json:"with,omitempty"`
 }
 
 func (r Refusal) String() string {
+	if r.PID == 0 {
+		return r.Object + ": " + r.Reason
+	}
 	return fmt.Sprintf("process %d (%s) %s: %s", r.PID, r.Process, r.Object, r.Reason)
 }
 
@@ -35,69 +86,43 @@ const (
 	cannotRestore = "CRIU cannot restore it"
 )
 
-// Check returns what stands against a checkpoint, in the order of the tasks;
-// nothing means that no rule knows of anything.
-func Check(f Facts) []Refusal {
+// Check returns what stands against a checkpoint, in the order of the rules and
+// the tasks; nothing means that no rule knows of anything.
+func Check(f Facts, o Options) []Refusal {
+	if len(f.Tasks) == 0 {
+		return nil
+	}
 	var list []Refusal
-	for _, t := range f.Tasks {
-		refuse := func(reason, hint, object string, args ...any) {
-			list = append(list, Refusal{PID: t.PID, Process: t.Name, Object: fmt.Sprintf(object, args...), Reason: reason, Hint: hint})
-		}
-		if t.Tracer != 0 {
-			refuse("CRIU cannot trace it, too", "detach it, or wait until it is done", "is traced by process %d (%s)", t.Tracer, t.TracerName)
-		}
-		for _, kind := range foreign(f.Tasks[0], t) {
-			refuse(cannotRestore, "end it: a process that docker exec or nsenter started, or that unshare moved",
-				"is in another %s namespace than the container's first process", kind)
-		}
-		for _, file := range t.Files {
-			if object, reason, hint := f.file(file); object != "" {
-				refuse(reason, hint, "has %s (descriptor %d)", object, file.FD)
-			}
-		}
+	for _, rule := range [...]func(Facts, Options) []Refusal{
+		traced, foreignNamespaces, descriptors, pipes, unixSockets, linkLocal, unlinked, segments, otherUsers,
+		longMounts, replacedBinds, sharedMounts,
+	} {
+		list = append(list, rule(f, o)...)
 	}
 	return list
 }
 
-// foreign are the namespaces of a task that are not those of init. CRIU restores
-// nested network and mount namespaces (CLONE_SUBNS in criu/include/namespaces.h),
-// and no others. It refuses them at the dump (generate_ns_id), unless they are its
-// own, the host's: then at the restore only (prepare_pstree_kobj_ids). That is
-// where docker exec puts a process into a restored container's time namespace.
-func foreign(init, t tasks.Task) []string {
-	var kinds []string
-	for _, kind := range [...]string{"pid", "user", "ipc", "uts", "cgroup", "time"} {
-		want, have := init.Namespaces[kind], t.Namespaces[kind]
-		if want != "" && have != "" && want != have {
-			kinds = append(kinds, kind)
-		}
-	}
-	return kinds
+// of is a refusal of a task.
+func of(t tasks.Task, reason, hint, object string, args ...any) Refusal {
+	return Refusal{PID: t.PID, Process: t.Name, Object: fmt.Sprintf(object, args...), Reason: reason, Hint: hint}
 }
 
-// file says what a descriptor is and why it stands against a checkpoint; no
-// object for one that does not.
-func (f Facts) file(file tasks.File) (object, reason, hint string) {
-	var inode uint64
-	if _, err := fmt.Sscanf(file.Target, "socket:[%d]", &inode); err == nil {
-		if address, ok := f.MPTCP[inode]; ok {
-			return fmt.Sprintf("an MPTCP socket at %s", address), cannotDump, MPTCPHint
+// With returns the flags with which the container can be checkpointed all the
+// same; none if there is a refusal that no flag helps against.
+func With(list []Refusal) string {
+	var flags []string
+	for _, r := range list {
+		if r.With == "" {
+			return ""
 		}
-		return "", "", ""
+		for _, flag := range strings.Fields(r.With) {
+			if !slices.Contains(flags, flag) {
+				flags = append(flags, flag)
+			}
+		}
 	}
-	switch {
-	case file.Target == "anon_inode:[io_uring]":
-		return "an io_uring", cannotDump, "turn io_uring off in the program: innodb_use_native_aio=0 for MariaDB, UV_USE_IO_URING=0 for Node.js"
-	case file.Target == "/dev/fuse":
-		return "/dev/fuse open", cannotDump, "unmount what the container mounts by FUSE, or mount it on the host and bind it into the container"
-	case file.Interface != "":
-		return "the TUN interface " + file.Interface, cannotRestore + ": Docker makes the network anew, without it", "end the program that has it, and start it again after the checkpoint"
-	}
-	return "", "", ""
+	return strings.Join(flags, " ")
 }
-
-// MPTCPHint is the way on for a server that listens by MPTCP.
-const MPTCPHint = "Go servers listen by MPTCP (Go 1.24 and newer): docker run --sysctl net.mptcp.enabled=0 turns it off without touching the program; GODEBUG=multipathtcp=0 in a Go program's environment does so, too"
 
 // RefusedError is a container with at least one refusal.
 type RefusedError struct {

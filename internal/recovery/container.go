@@ -10,6 +10,8 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
+	"github.com/checkpointctl/checkpointctl/internal/linux/hold"
+	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
@@ -82,6 +84,13 @@ func (r *Recoverer) inContainer(ctx context.Context, c container) ([]Finding, er
 		return nil, fmt.Errorf("container %s: %w", now.Name, ErrBusy)
 	}
 	var list []Finding
+	// As checkpoint.DaemonNetNS has it: Docker's networks end where the shim is.
+	ns := netns.Of(linux.Parent(now.PID))
+	if held, err := hold.Held(ns); err == nil {
+		if _, ok := held[now.ID]; ok {
+			list = append(list, Finding{What: "hold of what its clients send", Action: Undo, do: func(context.Context) error { return hold.Release(ns, now.ID) }})
+		}
+	}
 	lock, err := linux.FindNetworkLock(now.PID)
 	if lock.Found() {
 		list = append(list, Finding{What: "network lock", Action: Undo, do: func(context.Context) error { return lock.Remove() }})

@@ -33,17 +33,17 @@ func (r *Recoverer) inStore(_ context.Context, c container) ([]Finding, error) {
 
 // Stages finds unencrypted images on their way into or out of a checkpoint, in
 // dir, or in the usual places if it is empty. Whose they are shows nowhere.
-func Stages(dir string) []Finding {
+func Stages(ctx context.Context, dir string) []Finding {
 	var list []Finding
-	for _, path := range metadata.AbandonedStages(dir) {
+	for _, path := range metadata.AbandonedStages(ctx, dir) {
 		list = append(list, Finding{What: "unencrypted images", Path: path, Action: Remove, do: func(context.Context) error { return os.RemoveAll(path) }})
 	}
 	return list
 }
 
-func (r *Recoverer) stages(_ context.Context, c container) ([]Finding, error) {
+func (r *Recoverer) stages(ctx context.Context, c container) ([]Finding, error) {
 	if c != (container{}) {
 		return nil, nil
 	}
-	return Stages(r.stageDir), nil
+	return Stages(ctx, r.stageDir), nil
 }

@@ -84,7 +84,9 @@ func (m *Maker) PlanNew(ctx context.Context, rec metadata.Record, n New) (docker
 // run gives the container that was made the checkpoint's files, and restores into
 // it.
 func (m *Maker) run(ctx context.Context, made *made, p *prepared, rec metadata.Record, o Options) (err error) {
-	if p.plan, err = m.Plan(ctx, made.Container, rec, o); err != nil {
+	r := *m.Restorer
+	r.NoVerify = true // it was, before the container was made
+	if p.plan, err = r.plan(ctx, made.Container, rec, o); err != nil {
 		return err
 	}
 	p.plan.decide(made.Container, p.from.Record, o)
@@ -94,7 +96,6 @@ func (m *Maker) run(ctx context.Context, made *made, p *prepared, rec metadata.R
 	if err = m.contained(ctx, made.Container, p.from); err != nil {
 		return err
 	}
-	r := *m.Restorer
 	if _, has := rec.Part(metadata.PartRootFS); has || r.Files != KeepFiles {
 		r.Files = RollbackFiles // it is new: there is nothing else that could be meant
 	}
@@ -121,7 +122,10 @@ func (m *Maker) draft(ctx context.Context, rec metadata.Record, n New, p *prepar
 	if err := hostFits(rec, linux.ThisHost()); err != nil {
 		return docker.Draft{}, err
 	}
-	if err := m.open(p, rec); err != nil {
+	if err := m.verifyChain(ctx, rec); err != nil {
+		return docker.Draft{}, err
+	}
+	if err := m.open(ctx, p, rec); err != nil {
 		return docker.Draft{}, err
 	}
 	var from docker.Creation

@@ -53,17 +53,23 @@ func (r *Restorer) files(ctx context.Context, c docker.Container, from source) (
 	case err != nil:
 		return nil, err
 	}
+	refused := func(f changes.Found, rollBack bool) error {
+		return &changes.RefusedError{
+			Container: c.Name, Checkpoint: name, State: c.State,
+			Changes: f.Own, Resized: f.Resized, Missing: f.Missing, RollBack: rollBack,
+		}
+	}
 	if found.Shared.Total > 0 {
 		r.warn(fmt.Sprintf("changes since %s where others may make them, too: %s", name, found.Shared.String()))
 	}
-	if r.Files == KeepFiles && found.Resized == nil {
+	if r.Files == KeepFiles && found.Resized == nil && found.Missing == nil {
 		if found.Own.Total > 0 {
 			r.warn(fmt.Sprintf("files stay as they are now, with changes since %s: %s", name, found.Own.String()))
 		}
 		return nil, nil
 	}
 	fills, rest := r.fills(c, from, s)
-	if found.Own.Total == 0 {
+	if found.Own.Total == 0 && found.Missing == nil {
 		return fills, nil
 	}
 	left, err := rest.Run(ctx)
@@ -71,9 +77,9 @@ func (r *Restorer) files(ctx context.Context, c docker.Container, from source) (
 	case err != nil:
 		return nil, err
 	case r.Files != RollbackFiles:
-		return nil, &changes.RefusedError{Container: c.Name, Checkpoint: name, State: c.State, Changes: found.Own, Resized: found.Resized, RollBack: left.Own.Total == 0}
-	case left.Own.Total > 0:
-		return nil, &changes.RefusedError{Container: c.Name, Checkpoint: name, State: c.State, Changes: left.Own, Resized: left.Resized}
+		return nil, refused(found, left.Own.Total == 0 && left.Missing == nil)
+	case left.Own.Total > 0 || left.Missing != nil:
+		return nil, refused(left, false)
 	}
 	return changed(ctx, s, from, fills)
 }
@@ -112,7 +118,7 @@ func changed(ctx context.Context, s changes.Search, from source, foreign []fill)
 		if err != nil {
 			return nil, err
 		}
-		if found.Own.Total > 0 || found.Resized != nil {
+		if found.Own.Total > 0 || found.Resized != nil || found.Missing != nil {
 			list = append(list, f)
 		}
 	}
@@ -132,10 +138,19 @@ func (r *Restorer) search(ctx context.Context, c docker.Container, from source) 
 	s := changes.Search{
 		Since: from.FrozenAt, InUse: used.Files, Sizes: used.Sizes, Written: used.Written, Ghosts: used.Ghosts, RanOn: from.Options.LeaveRunning,
 	}
+	links, err := criu.ReadLinks(from.dir)
+	if err != nil {
+		return changes.Search{}, nil, damaged(from.Record, []string{err.Error()})
+	}
+	for _, l := range links {
+		s.Needed = append(s.Needed, l.Name)
+	}
 	var blind []string
 	s.Places, blind = places(from.Record, c, volumes)
 	for i := range s.Places {
 		s.Places[i] = rolledBefore(from.Record, s.Places[i])
+		_, fillable := fillOf(from.Record, s.Places[i])
+		s.Places[i].Filled = fillable && s.Places[i].Foreign && r.Files != KeepFiles
 	}
 	// docker cp and docker export make a directory in the root and remove it again
 	// (pivotRoot in moby's pkg/chrootarchive).
@@ -170,7 +185,7 @@ func places(rec metadata.Record, c docker.Container, volumes []docker.Volume) (l
 	if upper == "" {
 		blind = append(blind, "the container's own layer: storage driver "+c.Driver)
 	} else {
-		list = append(list, changes.Place{Path: "/", Source: upper, Layer: true, Foreign: newer})
+		list = append(list, changes.Place{Path: "/", Source: upper, Layer: true, Lower: c.LowerDirs, Foreign: newer})
 	}
 	for _, m := range rec.Mounts {
 		clock := clockOf(m.FSType)

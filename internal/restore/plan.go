@@ -1,6 +1,7 @@
 package restore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
@@ -47,10 +50,11 @@ type Plan struct {
 	RollBack []string `json:"roll_back,omitempty"`
 }
 
-// Plan decides how the container would be restored, or returns why it cannot
-// be. Nothing is touched. Errors: *docker.StateError, ErrIncompatible, ErrNotLazy,
-// criu.ErrNoUserfaultfd, runtime.ErrUnfit.
-func (r *Restorer) Plan(ctx context.Context, c docker.Container, rec metadata.Record, o Options) (Plan, error) {
+// plan decides how the container would be restored, or returns why it cannot be.
+// The images are verified meanwhile: Docker runs programs to answer for the route.
+// Nothing is touched. Errors: *docker.StateError, ErrIncompatible, ErrNotLazy,
+// criu.ErrNoUserfaultfd, runtime.ErrUnfit, and verifyChain's.
+func (r *Restorer) plan(ctx context.Context, c docker.Container, rec metadata.Record, o Options) (Plan, error) {
 	if !rec.IsOf(c.ID) && c.ImageDigest != rec.ImageDigest && r.sameLayers(ctx, c, rec) {
 		c.ImageDigest = rec.ImageDigest
 	}
@@ -61,16 +65,26 @@ func (r *Restorer) Plan(ctx context.Context, c docker.Container, rec metadata.Re
 	if wrong != nil {
 		return Plan{}, fmt.Errorf("%w: %s/%s is of another container than %s: %s", ErrIncompatible, rec.Name, rec.Checkpoint, c.Name, strings.Join(wrong, "; "))
 	}
-	route, err := r.Route(ctx, c.Runtime)
-	if err != nil {
+	var (
+		route Route
+		g     errgroup.Group
+	)
+	g.Go(func() (err error) {
+		route, err = r.Route(ctx, c.Runtime)
+		return err
+	})
+	damage := r.verifyChain(ctx, rec)
+	if err := cmp.Or(g.Wait(), damage); err != nil {
 		return Plan{}, err
 	}
 	p := Plan{Container: c.Name, ID: c.ID, CheckpointOf: rec.Name, Checkpoint: rec.Checkpoint, Encrypted: rec.Encrypted, Runc: route.Runc, Link: route.Link, Differences: said}
 	p.Request = runtime.Request{ImageDir: r.Store.Path(rec.Name, rec.Checkpoint), CRIU: r.CRIU, ManageCgroupsMode: "soft", Deadline: connectLimit}
 	p.decide(c, rec, o)
-	if o.LazyPages {
-		p.Request.LazyPages, err = r.lazyPages(ctx, c, rec)
+	if !o.LazyPages {
+		return p, nil
 	}
+	var err error
+	p.Request.LazyPages, err = r.lazyPages(ctx, c, rec)
 	return p, err
 }
 

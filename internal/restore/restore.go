@@ -13,6 +13,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux/hold"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
@@ -129,10 +130,10 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 			p.close()
 		}
 	}()
-	if p.plan, err = r.Plan(ctx, c, rec, o); err != nil {
+	if p.plan, err = r.plan(ctx, c, rec, o); err != nil {
 		return p, err
 	}
-	if err := r.open(&p, rec); err != nil {
+	if err := r.open(ctx, &p, rec); err != nil {
 		return p, err
 	}
 	if rec.Encrypted {
@@ -160,11 +161,8 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 	return p, nil
 }
 
-// open verifies the checkpoint and finds its images.
-func (r *Restorer) open(p *prepared, rec metadata.Record) error {
-	if err := r.verifyChain(rec); err != nil {
-		return err
-	}
+// open finds the images of a checkpoint that was verified.
+func (r *Restorer) open(ctx context.Context, p *prepared, rec metadata.Record) error {
 	dir := r.Store.Path(rec.Name, rec.Checkpoint)
 	p.from = source{Record: rec, dir: dir, open: openPlain(dir), keepLog: func(log []byte) error {
 		return os.WriteFile(filepath.Join(dir, runtime.RestoreLog), log, 0o600)
@@ -172,7 +170,7 @@ func (r *Restorer) open(p *prepared, rec metadata.Record) error {
 	if !rec.Encrypted {
 		return nil
 	}
-	stage, sealed, plain, err := r.Opener.Open(r.Store, rec)
+	stage, sealed, plain, err := r.Opener.Open(ctx, r.Store, rec)
 	if err != nil {
 		return fmt.Errorf("%s/%s: %w", rec.Name, rec.Checkpoint, err)
 	}
@@ -213,7 +211,7 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	if _, ok := from.Part(metadata.PartShm); ok {
 		req.Shm = filepath.Join(dir, checkpoint.ShmFile)
 	}
-	pending, err := runtime.Prepare(c.ID, req, plan.Link, r.StandIn)
+	pending, err := runtime.Prepare(ctx, c.ID, req, plan.Link, r.StandIn)
 	if errors.Is(err, runtime.ErrBusy) {
 		return fmt.Errorf("%w: %s", metadata.ErrLocked, c.Name)
 	}
@@ -270,6 +268,9 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, rec metadata.Rec
 	case now.PID != result.Init.PID:
 		return failed(fmt.Errorf("it runs as process %d, not as the restored one, %d", now.PID, result.Init.PID))
 	}
+	if err := hold.Release(checkpoint.DaemonNetNS(now.PID), now.ID); err != nil {
+		result.Warnings = append(result.Warnings, fmt.Sprintf("what its clients send is dropped for some minutes: %v", err))
+	}
 	if changed := addressChanged(rec, now); changed != "" {
 		result.Warnings = append(result.Warnings, changed)
 	}
@@ -288,7 +289,7 @@ func describe(c docker.Container) string {
 }
 
 // verifyChain verifies the checkpoint and those that it continues.
-func (r *Restorer) verifyChain(rec metadata.Record) error {
+func (r *Restorer) verifyChain(ctx context.Context, rec metadata.Record) error {
 	chain, err := r.Store.Chain(rec)
 	if err != nil {
 		return err
@@ -299,7 +300,7 @@ func (r *Restorer) verifyChain(rec metadata.Record) error {
 	}
 	for _, link := range chain {
 		// What is inside of an encrypted one is checked when it is open.
-		problems, err := checkpoint.Opener{}.Verify(r.Store, link, depth)
+		problems, err := checkpoint.Opener{}.Verify(ctx, r.Store, link, depth)
 		if problems != nil {
 			return damaged(link, problems)
 		}

@@ -71,7 +71,7 @@ func (r *Restorer) RestoreAll(ctx context.Context, members []Member, o Options) 
 		}
 		defer ready[i].close()
 	}
-	held := hold(members, ready)
+	held := holdPackets(members, ready)
 	backs := make([]*rolled, len(members))
 	for i, m := range members {
 		if err = ctx.Err(); err == nil {
@@ -98,10 +98,10 @@ func (r *Restorer) RestoreAll(ctx context.Context, members []Member, o Options) 
 	return errors.Join(errs...)
 }
 
-// hold keeps from the owners of network namespaces what arrives there until those
+// holdPackets keeps from the owners of network namespaces what arrives there until those
 // who share them are back: the kernel would answer in the place of a socket that
 // is not there yet, and end its connection. It returns these owners.
-func hold(members []Member, ready []prepared) (owners []Member) {
+func holdPackets(members []Member, ready []prepared) (owners []Member) {
 	for i, owner := range members {
 		q := &ready[i].plan.Request
 		for j, m := range members {

@@ -16,12 +16,12 @@ func TestHold(t *testing.T) {
 		{Container: docker.Container{ID: "c"}},
 	}
 	ready := make([]prepared, len(members))
-	if owners := hold(members, ready); owners != nil || ready[0].plan.Request.HoldPackets {
+	if owners := holdPackets(members, ready); owners != nil || ready[0].plan.Request.HoldPackets {
 		t.Errorf("without connections: %+v", owners)
 	}
 	ready[1].plan.Request.TCPEstablished = true
 	ready[2].plan.Request.TCPEstablished = true
-	owners := hold(members, ready)
+	owners := holdPackets(members, ready)
 	if len(owners) != 1 || owners[0].Container.ID != "a" || !ready[0].plan.Request.HoldPackets || !ready[0].plan.Request.KeepHold || ready[2].plan.Request.KeepHold {
 		t.Errorf("owners %+v", owners)
 	}

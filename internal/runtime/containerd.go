@@ -76,12 +76,12 @@ func containerdAddress(dockerd int) string {
 	if data, err := os.ReadFile(ConfigFile(dockerd)); err == nil {
 		_ = json.Unmarshal(data, &file) // dockerd runs, so it is good
 	}
-	return cmp.Or(linux.Option(dockerd, "--containerd"), file.Containerd, defaultContainerd)
+	return cmp.Or(linux.Option(linux.Arguments(dockerd), "--containerd"), file.Containerd, defaultContainerd)
 }
 
 // ConfigFile is the path of a dockerd's configuration, which may not exist.
 func ConfigFile(dockerd int) string {
-	return cmp.Or(linux.Option(dockerd, "--config-file"), "/etc/docker/daemon.json")
+	return cmp.Or(linux.Option(linux.Arguments(dockerd), "--config-file"), "/etc/docker/daemon.json")
 }
 
 // FindDockerd returns the pid of the daemon behind a socket. systemd may have

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -103,16 +104,6 @@ func exists(path string) bool {
 // Write makes the restore pending.
 func (c Control) Write(r Request) error { return writeJSON(c.Path(requestFile), r) }
 
-// Withdraw takes a pending restore back. It returns false if a stand-in has
-// claimed it.
-func (c Control) Withdraw() (bool, error) {
-	err := os.Remove(c.Path(requestFile))
-	if errors.Is(err, os.ErrNotExist) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // Claim takes the pending restore. Only the first caller gets it, so a restart
 // policy does not restore twice; the others get os.ErrNotExist.
 func (c Control) Claim() error { return os.Rename(c.Path(requestFile), c.Path(claimFile)) }
@@ -142,7 +133,9 @@ func (c Control) LockAgent() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), lockLimit)
+	defer cancel()
+	if err := flock(ctx, f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil

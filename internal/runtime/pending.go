@@ -1,10 +1,12 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,7 +33,7 @@ type Pending struct {
 
 // Prepare makes a restore pending. With a link, it lets the stand-in be found
 // there until Close. ErrBusy if another run restores the container.
-func Prepare(id string, req Request, link, standIn string) (*Pending, error) {
+func Prepare(ctx context.Context, id string, req Request, link, standIn string) (*Pending, error) {
 	p := &Pending{Control: ControlOf(id), link: link}
 	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
 		return nil, err
@@ -42,7 +44,7 @@ func Prepare(id string, req Request, link, standIn string) (*Pending, error) {
 	req.WorkDir = p.Path(workDir)
 	err := p.clear()
 	if err == nil && link != "" {
-		err = p.putLink(standIn)
+		err = p.putLink(ctx, standIn)
 	}
 	if err == nil {
 		err = p.Write(req)
@@ -90,8 +92,8 @@ func (p *Pending) clear() error {
 }
 
 // putLink lets the stand-in be found. The name of the link is noted first.
-func (p *Pending) putLink(standIn string) error {
-	return p.withLinks(func() error {
+func (p *Pending) putLink(ctx context.Context, standIn string) error {
+	return p.withLinks(ctx, func() error {
 		if err := os.WriteFile(p.Path(linkFile), []byte(p.link), 0o600); err != nil {
 			return err
 		}
@@ -119,7 +121,9 @@ func (p *Pending) Close() error {
 	if p.AgentAlive() {
 		_, _ = p.Ask(Message{Do: Abort}) // it answers when it has ended
 	}
-	err := p.withLinks(func() error {
+	ctx, cancel := context.WithTimeout(context.Background(), lockLimit)
+	defer cancel()
+	err := p.withLinks(ctx, func() error {
 		err := os.RemoveAll(p.Dir)
 		if p.link == "" || p.needed() {
 			return err
@@ -129,15 +133,33 @@ func (p *Pending) Close() error {
 	return errors.Join(err, p.owner.Close())
 }
 
+// lockLimit is for locks that others hold for moments.
+const lockLimit = 10 * time.Second
+
+// flock takes a lock that others may have, until the context ends.
+func flock(ctx context.Context, f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
 // withLinks runs f while no other run changes links.
-func (p *Pending) withLinks(f func() error) error {
+func (p *Pending) withLinks(ctx context.Context, f func() error) error {
 	lock, err := os.OpenFile(filepath.Join(filepath.Dir(p.Dir), linksLock), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return err
+	if err := flock(ctx, lock); err != nil {
+		return fmt.Errorf("waiting for another restore at %s: %w", lock.Name(), err)
 	}
 	return f()
 }

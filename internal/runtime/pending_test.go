@@ -1,11 +1,13 @@
 package runtime
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
+	"time"
 )
 
 // pending is a restore below a directory of the test's own.
@@ -35,18 +37,9 @@ func TestClaimOnce(t *testing.T) {
 	if req, err := c.Request(); err != nil || req.ImageDir != "/images" || !req.HoldPackets {
 		t.Errorf("%+v, %v", req, err)
 	}
-	if done, err := c.Withdraw(); done || err != nil {
-		t.Errorf("withdrawn after the claim: %v", err)
-	}
 	c.Unclaim()
 	if c.Claimed() {
 		t.Error("still claimed")
-	}
-	if err := c.Write(Request{}); err != nil {
-		t.Fatal(err)
-	}
-	if done, err := c.Withdraw(); !done || err != nil || c.Claim() == nil {
-		t.Errorf("claimed after it was withdrawn: %v", err)
 	}
 }
 
@@ -109,7 +102,7 @@ func TestCloseKeepsNeededLink(t *testing.T) {
 	here, elsewhere := filepath.Join(bin, "runc"), filepath.Join(bin, "other")
 	first, second, third := pending(t, root, "a", here), pending(t, root, "b", here), pending(t, root, "c", elsewhere)
 	for _, p := range []*Pending{first, second, third} {
-		if err := p.putLink(standIn); err != nil {
+		if err := p.putLink(t.Context(), standIn); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,7 +124,7 @@ func TestCloseRemovesNoProgram(t *testing.T) {
 	bin := t.TempDir()
 	runc := filepath.Join(bin, "runc")
 	p := pending(t, t.TempDir(), "a", runc)
-	if err := p.putLink("/nonexistent"); err != nil {
+	if err := p.putLink(t.Context(), "/nonexistent"); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Remove(runc); err != nil {
@@ -148,7 +141,7 @@ func TestRecover(t *testing.T) {
 	root, bin := t.TempDir(), t.TempDir()
 	runc := filepath.Join(bin, "runc")
 	p := pending(t, root, "a", runc)
-	if err := errors.Join(p.putLink("/nonexistent"), p.Write(Request{})); err != nil {
+	if err := errors.Join(p.putLink(t.Context(), "/nonexistent"), p.Write(Request{})); err != nil {
 		t.Fatal(err)
 	}
 	a := Abandoned{ID: "a", Dir: p.Dir}
@@ -160,5 +153,32 @@ func TestRecover(t *testing.T) {
 	}
 	if err := a.Recover(); err != nil || exists(p.Dir) {
 		t.Errorf("gone: %v", err)
+	}
+}
+
+// A run that was stopped in the middle does not stop the others for ever.
+func TestFlockEndsWithTheContext(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	second, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if err := flock(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := flock(ctx, second); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
+	}
+	_ = first.Close()
+	if err := flock(t.Context(), second); err != nil {
+		t.Error(err)
 	}
 }

@@ -23,8 +23,8 @@ var allowed = map[string][]string{
 	},
 	"internal/archive":               {"internal/metadata", "internal/seal", "internal/signature"},
 	"internal/batch":                 {"internal/docker"},
-	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/dockerproxy", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/sysctl", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/preflight", "internal/recovery", "internal/runtime", "internal/seal"},
-	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/metadata", "internal/mounts", "internal/runtime", "internal/seal"},
+	"internal/checkpoint":            {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/dockerproxy", "internal/linux/hold", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/sysctl", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/preflight", "internal/recovery", "internal/runtime", "internal/seal"},
+	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/hold", "internal/metadata", "internal/mounts", "internal/runtime", "internal/seal"},
 	"internal/docker":                {"internal/linux", "internal/mounts", "internal/runtime"},
 	"internal/dockerd":               {"internal/linux", "internal/runtime"},
 	"internal/config":                nil,
@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"internal/linux":                 {"internal/linux/netns"},
 	"internal/metadata":              nil,
 	"internal/mounts":                nil,
-	"internal/recovery":              {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/metadata", "internal/runtime"},
+	"internal/recovery":              {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/hold", "internal/linux/netns", "internal/metadata", "internal/runtime"},
 	"internal/runtime":               {"internal/linux", "internal/linux/conntrack", "internal/linux/sysctl"},
 	"internal/seal":                  nil,
 	"internal/signature":             nil,
@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 	"internal/linux/tasks":           nil,
 	"internal/changes":               nil,
 	"internal/layer":                 nil,
-	"internal/preflight":             {"internal/linux/tasks"},
+	"internal/preflight":             {"internal/linux/tasks", "internal/mounts"},
 }
 
 // users are the only packages that may import a library.

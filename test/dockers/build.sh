@@ -23,7 +23,7 @@ fi
 echo "dockers: building $suite in $dir" >&2
 tmp=$(mktemp -d "$cache/build-XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
-packages=docker.io,docker-cli,containerd,runc,tini,busybox-static,iproute2,iptables,nftables,kmod,procps,mount,e2fsprogs
+packages=docker.io,docker-cli,containerd,runc,tini,busybox-static,iproute2,iptables,nftables,kmod,procps,mount,e2fsprogs,crun
 "$scripts/debian-root.sh" "$suite" "$tmp/root" "$packages"
 # Whatever the suite has: CRIU before 4.2 dumps no TCP sockets on Linux 6.16
 # and newer.

@@ -39,7 +39,9 @@ enter() { # NAME ROOT WORK BUNDLE ARGUMENT...
 	ip link set lo up
 	echo 1 >/proc/sys/net/ipv4/ip_forward
 	hostname dockers
-	[ "$name" != 28-containerd ] || store=true
+	case $name in
+	28-containerd | 29) store=true ;; # 29's default
+	esac
 	echo "{\"features\": {\"containerd-snapshotter\": $store}}" >"$new/etc/docker/daemon.json"
 	cp "$0" "$new/usr/local/sbin/inside"
 	cd "$new"

@@ -5,6 +5,8 @@
 #   26             Docker of Debian 13
 #   28             Docker of Debian unstable
 #   28-containerd  the same with the containerd image store
+#   25, 27         Docker built from its sources, with Debian 13's containerd
+#   29             Docker, containerd and runc built from their sources
 #
 # Arguments go to the test binary, before all to choose tests:
 #
@@ -21,15 +23,18 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 name=${1-}
 case $name in
-26) suite=trixie ;;
-28 | 28-containerd) suite=sid ;;
-*) echo "usage: $0 26|28|28-containerd [ARGUMENT...]" >&2; exit 2 ;;
+25 | 26 | 27) suite=trixie ;;
+28 | 28-containerd | 29) suite=sid ;;
+*) echo "usage: $0 25|26|27|28|28-containerd|29 [ARGUMENT...]" >&2; exit 2 ;;
 esac
 shift
 [ "$(id -u)" = 0 ] || { echo "dockers: must run as root" >&2; exit 1; }
 
 cache=${CHECKPOINTCTL_DOCKERS_CACHE:-/var/cache/checkpointctl}
 root=$("$here/build.sh" "$suite")
+case $name in
+25 | 27 | 29) root=$("$here/compile.sh" "$name"):$root ;;
+esac
 
 # Prints where this machine's cgroup hierarchies are mounted.
 hierarchies() { findmnt -rn -o TARGET -t cgroup,cgroup2; }

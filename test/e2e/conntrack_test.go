@@ -18,6 +18,7 @@ import (
 	known "github.com/ti-mo/conntrack"
 
 	"github.com/checkpointctl/checkpointctl/internal/linux/conntrack"
+	"github.com/checkpointctl/checkpointctl/internal/linux/hold"
 	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
 )
 
@@ -80,7 +81,8 @@ func published(t *testing.T, command ...string) (b *box, port string) {
 func addrPort(a net.Addr) netip.AddrPort { return netip.MustParseAddrPort(a.String()) }
 
 // A client of a published port goes on: what the restored container sends is
-// translated as before, and so is what the client sends. It is idle meanwhile.
+// translated as before, and so is what the client sends, also while the container
+// is away.
 func TestPublishedConnectionGoesOn(t *testing.T) {
 	n := newNeighbour(t)
 	l, err := net.Listen("tcp", "0.0.0.0:0")
@@ -89,20 +91,33 @@ func TestPublishedConnectionGoesOn(t *testing.T) {
 	}
 	port := addrPort(l.Addr()).Port()
 	_ = l.Close()
-	b := start(t, "-p", fmt.Sprintf("%d:7000", port), "-e", "GODEBUG=multipathtcp=0", baseImage, "/workload", "server")
+	network := prefix + "clients"
+	docker(t, "network", "create", "--subnet", "10.214.78.0/24", network)
+	t.Cleanup(func() { _ = exec.Command("docker", "network", "rm", network).Run() })
+	b := start(t, "--network", network, "--ip", "10.214.78.9", "-p", fmt.Sprintf("%d:7000", port), "-e", "GODEBUG=multipathtcp=0", baseImage, "/workload", "server")
 	if !until(10*time.Second, func() bool { return accepts(b.address() + ":7000") }) {
 		t.Fatalf("no server: %s", b.logs("5"))
 	}
 	c := n.dial(t, fmt.Sprintf("%s:%d", n.host, port))
 	answers := bufio.NewReader(c)
-	for i := 1; i < 6; i += 2 {
-		_ = c.SetDeadline(time.Now().Add(time.Duration(10*slow) * time.Second))
-		fmt.Fprintln(c, i)
+	waiting := false
+	for i := 1; i < 8; i += 2 {
+		_ = c.SetDeadline(time.Now().Add(time.Duration(20*slow) * time.Second))
+		if !waiting {
+			fmt.Fprintln(c, i)
+		}
 		if line, err := answers.ReadString('\n'); err != nil || line != fmt.Sprintln(i+1) {
 			t.Fatalf("%d is answered by %q, %v", i, line, err)
 		}
 		b.checkpoint("--leave-running=false")
+		if waiting = i > 1; waiting {
+			fmt.Fprintln(c, i+2)
+			time.Sleep(500 * time.Millisecond) // it is sent again meanwhile
+		}
 		b.restore()
+		if held, err := hold.Held(""); err != nil || held[b.inspect().ID] != 0 {
+			t.Errorf("held: %v, %v", held, err)
+		}
 	}
 }
 

@@ -21,12 +21,22 @@ type dockerd struct {
 	t         *testing.T
 	dir, exec string
 	args      []string
+	path      string // of the daemon; this process's if empty
+	before    string // of sh, what comes before the daemon in its network namespace
 	cmd       *exec.Cmd
 }
 
 // ownDockerd starts one, and lets every docker and checkpointctl of this test
 // talk to it.
 func ownDockerd(t *testing.T, args ...string) *dockerd {
+	t.Helper()
+	d := newDockerd(t, args...)
+	d.up()
+	return d
+}
+
+// newDockerd is one that has not been started.
+func newDockerd(t *testing.T, args ...string) *dockerd {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "ckpt-d-") // a socket's path must be short
 	if err != nil {
@@ -44,12 +54,17 @@ func ownDockerd(t *testing.T, args ...string) *dockerd {
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	image := filepath.Join(dir, "image.tar")
-	docker(t, "save", "-o", image, baseImage)
-	d.start()
-	t.Setenv("DOCKER_HOST", "unix://"+dir+"/sock")
-	docker(t, "load", "-i", image)
 	return d
+}
+
+// up starts it for the first time, with an image.
+func (d *dockerd) up() {
+	d.t.Helper()
+	image := filepath.Join(d.dir, "image.tar")
+	docker(d.t, "save", "-o", image, baseImage)
+	d.start()
+	d.t.Setenv("DOCKER_HOST", "unix://"+d.dir+"/sock")
+	docker(d.t, "load", "-i", image)
 }
 
 func (d *dockerd) start() {
@@ -64,14 +79,17 @@ func (d *dockerd) start() {
 	}
 	defer log.Close()
 	// CRIU tries sockets on lo.
-	d.cmd = exec.Command("sh", append([]string{"-c", `ip link set lo up && exec dockerd "$@"`, "dockerd"}, d.args...)...)
+	d.cmd = exec.Command("sh", append([]string{"-c", `ip link set lo up; ` + d.before + ` exec dockerd "$@"`, "dockerd"}, d.args...)...)
+	if d.path != "" {
+		d.cmd.Env = append(os.Environ(), "PATH="+d.path)
+	}
 	d.cmd.Stdout, d.cmd.Stderr = log, log
 	// Without a bridge of its own it would remove docker0, the host's.
 	d.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	if err := d.cmd.Start(); err != nil {
 		d.t.Fatal(err)
 	}
-	for range 300 * slow {
+	for i := 0; i < 300*slow && alive(d.cmd.Process.Pid); i++ {
 		if exec.Command("docker", "-H", "unix://"+d.dir+"/sock", "version").Run() == nil {
 			return
 		}

@@ -216,8 +216,14 @@ while True:
 		t.Errorf("stderr: %s", text)
 	}
 	// CRIU would not open it in another size, whatever is asked for.
-	if r := b.must(16, "restore", b.name, "--files=keep"); !strings.Contains(r.stderr, "hint: CRIU restores an open file only in its size of then: put back /data.db") {
+	if r := b.must(16, "restore", b.name, "--files=keep"); !strings.Contains(r.stderr, "hint: --files=rollback restores with the files of the checkpoint; as they are now CRIU cannot open /data.db") {
 		t.Errorf("stderr: %s", r.stderr)
+	}
+
+	b.must(0, "restore", b.name, "--files=rollback")
+	b.signal("USR1")
+	if !until(10*time.Second, func() bool { return strings.Contains(b.logs("all"), "integrity ok") }) || strings.Contains(b.logs("all"), "error") {
+		t.Errorf("rolled back: %s", b.logs("5"))
 	}
 
 	// Stopped by its checkpoint, it goes on as if nothing had been.

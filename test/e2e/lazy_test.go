@@ -125,6 +125,18 @@ func TestLazyRestore(t *testing.T) {
 	if _, err := os.Stat(b.fetchDir()); err == nil {
 		t.Errorf("%s is still there", b.fetchDir())
 	}
+	b.kill()
+	f = b.restoreLazily("whole", "--no-verify")
+	if out := b.must(0, "prune", "--keep-last", "1").stdout; !strings.Contains(out, "being fetched by container "+b.name) {
+		t.Errorf("prune: %s", out)
+	}
+	if err := syscall.Kill(f.Daemon.PID, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	b.memoryIsRight()
+	if !until(30*time.Second, func() bool { _, err := os.Stat(b.fetchDir()); return os.IsNotExist(err) }) {
+		t.Fatalf("%s is still there", b.fetchDir())
+	}
 	b.must(0, "rm", b.name, "whole")
 	b.kill()
 	b.restore("next")

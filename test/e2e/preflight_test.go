@@ -10,14 +10,16 @@ import (
 	"time"
 )
 
+// python is a program that does something and then counts.
+func python(text string) []string {
+	return []string{appsImage, "python3", "-c", "import ctypes, os, socket, time\n" + text + "\nfor n in range(10 ** 6): print(n, flush=True); time.sleep(0.1)"}
+}
+
 // What CRIU would fail on is named before the container is touched, alone and in
 // a group, and by inspect.
 func TestRefusedBeforeTheFreeze(t *testing.T) {
 	t.Parallel()
 	other := counter(t)
-	python := func(text string) []string {
-		return []string{appsImage, "python3", "-c", "import ctypes, os, socket, time\n" + text + "\nfor n in range(10 ** 6): print(n, flush=True); time.sleep(0.1)"}
-	}
 	for name, test := range map[string]struct {
 		stderr, hint string
 		run          []string

@@ -89,8 +89,8 @@ func (p *precious) restoreHeld(command string) *held {
 	if err := os.Symlink(filepath.Join(filepath.Dir(binary), "../libexec/checkpointctl/checkpointctl-runtime"), own); err != nil {
 		p.t.Fatal(err)
 	}
-	script := fmt.Sprintf("#!/bin/sh\nPATH=$PATH:%s:/usr/sbin:/usr/bin\ncase \" $* \" in *' %s '*) echo >%s; while [ -e %s ]; do sleep 0.01; done ;; esac\nexec %s \"$@\"\n",
-		dir, command, reached, h.gate, own)
+	script := fmt.Sprintf("#!/bin/sh\nPATH=$PATH:%s:/usr/sbin:/usr/bin\ncase \" $* \" in *' %s '*%s*) echo >%s; while [ -e %s ]; do sleep 0.01; done ;; esac\nexec %s \"$@\"\n",
+		dir, command, p.id, reached, h.gate, own)
 	standIn := filepath.Join(dir, "checkpointctl-runtime")
 	if err := os.WriteFile(standIn, []byte(script), 0o755); err != nil {
 		p.t.Fatal(err)

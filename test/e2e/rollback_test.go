@@ -89,7 +89,7 @@ func TestRollback(t *testing.T) {
 	b := start(t, append([]string{"--cap-add", "SETFCAP"}, appsImage, "sh", "-c", `exec 3>>/var/log/app; i=0; while :; do i=$((i+1)); echo $i >&3; echo $i; sleep 0.1; done`)...)
 	at := b.await(8)
 	docker(t, "exec", b.name, "sh", "-c", everything)
-	places := []string{"/f", "/etc", "/usr/share/doc", "/srv", "/root"}
+	places := []string{"/f", "/etc/apt", "/etc/passwd", "/usr/share/doc", "/srv", "/root"}
 	want := b.tree(places...)
 	b.checkpoint()
 	docker(t, "exec", b.name, "sh", "-c", spoil)

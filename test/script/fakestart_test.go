@@ -78,3 +78,26 @@ func (d *daemon) restore(b *box) error {
 	}
 	return control.SetResult(runtime.Result{Init: runtime.FindTask(b.cmd.Process.Pid)})
 }
+
+// postKill kills unless the container is stubborn.
+func (d *daemon) postKill(w http.ResponseWriter, r *http.Request) {
+	b := d.find(r.PathValue("ref"))
+	if b == nil || d.noKill == b.name {
+		refuse(w, http.StatusInternalServerError, "cannot kill container")
+		return
+	}
+	_ = d.kill(b.name)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func (d *daemon) postUnpause(w http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b := d.find(r.PathValue("ref"))
+	if b == nil || b.state != "paused" {
+		refuse(w, http.StatusConflict, "not paused")
+		return
+	}
+	b.state = ""
+	w.WriteHeader(http.StatusNoContent)
+}

@@ -161,10 +161,11 @@ func (d *deps) checkDocker(ctx context.Context) []finding {
 	} else {
 		list = append(list, warned("storage driver", info.Driver+" is untested", "overlay2 is known to work"))
 	}
-	if info.Runc == "" {
+	v, err := client.Versions(ctx)
+	if err != nil || v.Runc == "" {
 		return append(list, warned("runtime", info.DefaultRuntime+", version unknown", "runc is known to work"))
 	}
-	return append(list, passed("runtime", info.DefaultRuntime+" "+info.Runc))
+	return append(list, passed("runtime", info.DefaultRuntime+" "+v.Runc))
 }
 
 // checkRestore says how a `docker start` would come to restore here.

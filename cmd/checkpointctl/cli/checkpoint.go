@@ -105,7 +105,7 @@ func (d *deps) dumpFlags(f *pflag.FlagSet) {
 	f.Bool("shell-job", false, "allow a session leader outside the container")
 	f.Bool("ext-unix-sk", false, "allow unix sockets connected to outside")
 	f.Bool("link-remap", false, "allow open files whose name is gone but whose inode has other names")
-	f.String("ghost-limit", "1MiB", "largest deleted file to put into the images")
+	f.String("ghost-limit", "auto", "largest file to put into the images that is used but has no name any more (auto is what is needed, up to 256MiB)")
 	f.String("manage-cgroups-mode", "soft", "ignore, none, props, soft, full or strict")
 	f.String("network-lock", "auto", "iptables, nftables, skip or auto (skip without TCP connections)")
 	f.String("criu-config", "", "CRIU configuration `file`")

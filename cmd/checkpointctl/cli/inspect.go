@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
+	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 	"github.com/checkpointctl/checkpointctl/internal/preflight"
@@ -52,7 +54,7 @@ func runInspect(ctx context.Context, d *deps, ref string) error {
 	plan := d.policy().Plan(c.Mounts, c.MountFacts)
 	view := containerView{Container: checkpoint.Describe(c, plan)}
 	if c.State == "running" {
-		view.judge(plan, c.PID)
+		view.judge(c, plan, dumpOptions(d.cfg.Config))
 	}
 	memory := fetchOf(c.ID)
 	if d.json {
@@ -75,30 +77,38 @@ type containerView struct {
 	metadata.Container
 	// CanBeCheckpointed is nil where it cannot be told: without root, or when the
 	// container does not run.
-	CanBeCheckpointed *bool               `json:"can_be_checkpointed,omitempty"`
-	Refusals          []preflight.Refusal `json:"refusals,omitempty"` // by its processes
-	refused           error               // by its mounts
+	CanBeCheckpointed *bool `json:"can_be_checkpointed,omitempty"`
+	// With are the flags with which it can be, if it cannot without.
+	With     string              `json:"can_be_checkpointed_with,omitempty"`
+	Refusals []preflight.Refusal `json:"refusals,omitempty"`
+	refused  error               // by the mount policy
 }
 
-func (v *containerView) judge(plan mounts.Plan, pid int) {
-	facts, err := checkpoint.Facts(pid)
+func (v *containerView) judge(c docker.Container, plan mounts.Plan, o criu.Options) {
+	facts, err := checkpoint.Facts(c, plan)
 	if err != nil {
 		return
 	}
-	v.Refusals, v.refused = preflight.Check(facts), plan.Refused()
+	v.Refusals, v.refused = preflight.Check(facts, checkpoint.Rules(o)), plan.Refused()
 	can := v.Refusals == nil && v.refused == nil
 	v.CanBeCheckpointed = &can
+	if v.refused == nil {
+		v.With = preflight.With(v.Refusals)
+	}
 }
 
 func (v *containerView) printVerdict(out io.Writer) error {
-	if v.CanBeCheckpointed == nil {
+	switch {
+	case v.CanBeCheckpointed == nil:
 		return nil
-	}
-	if *v.CanBeCheckpointed {
+	case *v.CanBeCheckpointed:
 		_, err := fmt.Fprintln(out, "\nCan be checkpointed: yes, as far as can be told from outside")
 		return err
+	case v.With != "":
+		fmt.Fprintf(out, "\nCan be checkpointed: with %s, because\n", v.With)
+	default:
+		fmt.Fprintln(out, "\nCan be checkpointed: no, because")
 	}
-	fmt.Fprintln(out, "\nCan be checkpointed: no, because")
 	if v.refused != nil {
 		fmt.Fprintf(out, "  %s\n", v.refused)
 	}

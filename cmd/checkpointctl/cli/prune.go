@@ -12,6 +12,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
 // errIncomplete marks a run in which some things failed and others did not.
@@ -26,8 +27,9 @@ func newPruneCmd(d *deps) *cobra.Command {
 the store, each container by itself. No container is touched.
 
 A checkpoint stays if any rule wants it. The newest checkpoint of a container
-always stays, and so does what a kept one needs as its parent. --max-size lets
-the oldest go until the rest of the container's fits. Times are in UTC.
+always stays, and so does what a kept one needs as its parent, and one from which
+a container still fetches its memory. --max-size lets the oldest go until the rest
+of the container's fits. Times are in UTC.
 ` + exitHelp,
 		Example: `  checkpointctl prune --keep-daily 7 --keep-weekly 4 --dry-run
   checkpointctl prune myapp --keep-last 3 --max-size 20GiB`,
@@ -103,7 +105,13 @@ func pruneOne(store metadata.Store, container string, keep metadata.Keep, dryRun
 		// What cannot be read may be a parent, or the newest.
 		return nil, err
 	}
-	verdicts := keep.Apply(list)
+	running := fetches()
+	verdicts := keep.Apply(list, func(s metadata.Summary) string {
+		if f := fetchFrom(running, store.Path(s.Name, s.Checkpoint)); f != nil && f.State == runtime.Fetching {
+			return f.Container
+		}
+		return ""
+	})
 	var gone []string // newest first, so that a child goes before its parent
 	for _, v := range verdicts {
 		if !v.Keep && !dryRun {

@@ -22,7 +22,7 @@ func newRepairCmd(d *deps) *cobra.Command {
 and in running containers, and undo it: incomplete checkpoints, a restore with its
 link before runc, runc's directory of a start that was killed, a network lock, TCP
 sockets in repair mode, a frozen cgroup, a paused container, what is known of a lazy
-restore that failed. A whole checkpoint whose container was killed for it is
+restore that failed, a rollback of files. A whole checkpoint whose container was killed for it is
 published.
 
 What belongs to a run that is alive is left alone; so are logs of failures, and
@@ -91,7 +91,7 @@ func (d *deps) recovery(client *docker.Client) *recovery.Recoverer {
 // recoverStages is for what opens or makes encrypted checkpoints. What cannot be
 // removed is no reason not to go on.
 func (d *deps) recoverStages(ctx context.Context) {
-	for _, f := range recovery.Stages(d.cfg.Encrypt.Stage) {
+	for _, f := range recovery.Stages(ctx, d.cfg.Encrypt.Stage) {
 		if f.Recover(ctx) == nil {
 			d.recovered(f)
 		}

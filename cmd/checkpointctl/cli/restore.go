@@ -69,7 +69,8 @@ before. The checkpoint stays in the store. --dry-run says what would be done, or
 why it would be refused, and touches nothing.
 
 With --lazy-pages the container runs as soon as its processes are there, and
-criu lazy-pages brings their memory after that, what they touch first. list and
+criu lazy-pages brings their memory after that, what they touch first. All files
+are read and compared with the record before, unless --no-verify is given. list and
 inspect show how far it is. Until it is over the checkpoint cannot be removed, and
 a checkpoint of the container waits. If criu lazy-pages is killed the container is
 killed, too: it would go on with zeros for memory; restore it again.

@@ -66,10 +66,7 @@ func runRuntimeInstall(ctx context.Context, d *deps, asDefault bool) error {
 	if err != nil {
 		return err
 	}
-	if err := daemon.Register(d.standIn(), asDefault); err != nil {
-		return err
-	}
-	if err := reload(ctx, client, daemon, true); err != nil {
+	if err := daemon.Register(d.standIn(), asDefault, func() error { return reload(ctx, client, daemon, true) }); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(d.errOut, "%s has runtime %s now\n", daemon.File, dockerd.Runtime)
@@ -88,10 +85,7 @@ func runRuntimeUninstall(ctx context.Context, d *deps) error {
 	if len(names) > 0 {
 		return &docker.StateError{Name: strings.Join(names, ", "), Is: "has runtime " + dockerd.Runtime + ", without which Docker cannot start it", Hint: "remove it, or create it again with another runtime"}
 	}
-	if err := daemon.Unregister(); err != nil {
-		return err
-	}
-	if err := reload(ctx, client, daemon, false); err != nil {
+	if err := daemon.Unregister(func() error { return reload(ctx, client, daemon, false) }); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(d.errOut, "%s has no runtime %s any more\n", daemon.File, dockerd.Runtime)

@@ -65,7 +65,7 @@ func runVerify(ctx context.Context, d *deps, ref, name string) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		problems, openErr := opener.Verify(d.store(), r, metadata.Hashes)
+		problems, openErr := opener.Verify(ctx, d.store(), r, metadata.Hashes)
 		err = errors.Join(err, openErr)
 		if problems != nil {
 			bad++

@@ -54,6 +54,13 @@ func (e Entry) Incoming(addresses []netip.Addr) (from, to netip.AddrPort) {
 	return e.ReplySource, e.ReplyDestination
 }
 
+// Translated says whether the two directions differ in more than their order: the
+// other end knows the container by an address of the host.
+func (e Entry) Translated() bool {
+	destination, source := e.translated()
+	return destination || source
+}
+
 // translated says whether the destination or the source is translated.
 func (e Entry) translated() (destination, source bool) {
 	return e.ReplySource != e.Destination, e.ReplyDestination != e.Source

@@ -180,18 +180,6 @@ func TestList(t *testing.T) {
 	})
 }
 
-func TestIncoming(t *testing.T) {
-	for name, want := range map[string][2]string{
-		"published":                  {"192.0.2.7:40000", "198.51.100.1:8080"},
-		"published, IPv6":            {"[2001:db8::7]:40000", "[2001:db8::1]:8080"},
-		"outgoing with another port": {"192.0.2.9:443", "198.51.100.1:1025"},
-	} {
-		if from, to := kinds()[name].Incoming(container); from != at(want[0]) || to != at(want[1]) {
-			t.Errorf("%s: %s -> %s", name, from, to)
-		}
-	}
-}
-
 func TestJSON(t *testing.T) {
 	for name, want := range kinds() {
 		data, err := json.Marshal(want)

@@ -65,30 +65,41 @@ func Release(ns, id string) error {
 	if err != nil {
 		return err
 	}
-	for _, h := range held {
-		if h == id {
-			return tables(ns, func(c *nftables.Conn) error {
-				c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: tablePrefix + id})
-				return nil
-			})
-		}
+	if _, ok := held[id]; !ok {
+		return nil
 	}
-	return nil
+	return tables(ns, func(c *nftables.Conn) error {
+		c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: tablePrefix + id})
+		return nil
+	})
 }
 
-// Held returns the IDs of the containers for which Hold was called and Release
-// was not.
-func Held(ns string) (ids []string, err error) {
-	err = tables(ns, func(c *nftables.Conn) error {
+// Held returns, for the containers for which Hold was called and Release was not,
+// by their IDs, how many flows are held still.
+func Held(ns string) (map[string]int, error) {
+	held := map[string]int{}
+	err := tables(ns, func(c *nftables.Conn) error {
 		list, err := c.ListTablesOfFamily(nftables.TableFamilyINet)
+		if err != nil {
+			return err
+		}
 		for _, t := range list {
-			if id, ours := strings.CutPrefix(t.Name, tablePrefix); ours {
-				ids = append(ids, id)
+			id, ours := strings.CutPrefix(t.Name, tablePrefix)
+			if !ours {
+				continue
+			}
+			held[id] = 0
+			for _, f := range families() {
+				flows, err := c.GetSetElements(&nftables.Set{Table: t, Name: f.set})
+				if err != nil {
+					return err
+				}
+				held[id] += len(flows)
 			}
 		}
-		return err
+		return nil
 	})
-	return ids, err
+	return held, err
 }
 
 // tables lets f change nftables, all at once.

@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
-	"syscall"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 )
 
 // Task is one process. Pids are those of the reader's pid namespace.
@@ -20,7 +23,9 @@ type Task struct {
 	Tracer     int    // the pid of who traces one of its threads; 0 for nobody
 	TracerName string
 	Namespaces map[string]string // by type, like net:[4026531840]; empty for a zombie
+	UIDs       [3]int            // real, effective and saved
 	Files      []File
+	Maps       []Mapping
 }
 
 // File is a descriptor and what its link in /proc/PID/fd says.
@@ -29,6 +34,30 @@ type File struct {
 	Target string
 	// Interface is the network interface that a TUN descriptor is attached to.
 	Interface string
+	// Unlinked is a file whose name was removed; nil for others.
+	Unlinked *Unlinked
+	// Pipe is one without a name; Readable is known of pipes only.
+	Pipe, Readable bool
+}
+
+// Socket returns the inode of a socket; 0 for what is none.
+func (f File) Socket() uint64 {
+	text, ok := strings.CutPrefix(f.Target, "socket:[")
+	if !ok {
+		return 0
+	}
+	inode, _ := strconv.ParseUint(strings.TrimSuffix(text, "]"), 10, 64)
+	return inode
+}
+
+// Path returns the target without the note that its name was removed.
+func (f File) Path() string { return strings.TrimSuffix(f.Target, deleted) }
+
+// Unlinked is a regular file whose name was removed.
+type Unlinked struct {
+	Links int   // other names that it has
+	Size  int64 // in bytes, without holes
+	Inode uint64
 }
 
 // Tree returns a process and its descendants, itself first. A process that ends
@@ -41,43 +70,62 @@ func Tree(root int) ([]Task, error) {
 		return nil, fmt.Errorf("process %d: %w", root, err)
 	}
 	list := []Task{t}
-	for len(children) > 0 {
-		pid := children[0]
-		children = children[1:]
-		t, more, err := read(pid)
-		if err != nil {
-			continue
+	for len(children) > 0 { // one generation after the other
+		found, grown := make([]Task, len(children)), make([][]int, len(children))
+		var all errgroup.Group
+		all.SetLimit(runtime.NumCPU())
+		for i, pid := range children {
+			all.Go(func() error {
+				if t, more, err := read(pid); err == nil {
+					found[i], grown[i] = t, more
+				}
+				return nil
+			})
 		}
-		list, children = append(list, t), append(children, more...)
+		_ = all.Wait()
+		list = append(list, slices.DeleteFunc(found, func(t Task) bool { return t.PID == 0 })...)
+		children = slices.Concat(grown...)
 	}
 	return list, nil
 }
 
 // read returns a process and the pids of its children.
 func read(pid int) (t Task, children []int, err error) {
-	dir := filepath.Join("/proc", strconv.Itoa(pid))
 	t = Task{PID: pid, Namespaces: map[string]string{}}
-	threads, err := os.ReadDir(filepath.Join(dir, "task"))
+	dir, err := open("/proc/" + strconv.Itoa(pid))
 	if err != nil {
 		return t, nil, err
 	}
-	for _, thread := range threads {
-		status, err := os.ReadFile(filepath.Join(dir, "task", thread.Name(), "status"))
+	defer dir.close()
+	threads, err := dir.in("task")
+	if err != nil {
+		return t, nil, err
+	}
+	defer threads.close()
+	names, err := threads.names()
+	if err != nil {
+		return t, nil, err
+	}
+	for _, name := range names {
+		status, err := threads.read(name + "/status")
 		if err != nil {
 			continue // it has ended
 		}
-		if thread.Name() == strconv.Itoa(pid) {
+		if name == strconv.Itoa(pid) {
 			t.Name = field(status, "Name")
+			for i, id := range strings.Fields(field(status, "Uid")) {
+				if i < len(t.UIDs) {
+					t.UIDs[i] = number(id)
+				}
+			}
 		}
-		if by, _ := strconv.Atoi(field(status, "TracerPid")); by != 0 {
+		if by := number(field(status, "TracerPid")); by != 0 {
 			t.Tracer = by
 		}
 		// Needs CONFIG_PROC_CHILDREN, as CRIU does.
-		text, _ := os.ReadFile(filepath.Join(dir, "task", thread.Name(), "children"))
+		text, _ := threads.read(name + "/children")
 		for _, c := range strings.Fields(string(text)) {
-			if n, err := strconv.Atoi(c); err == nil {
-				children = append(children, n)
-			}
+			children = append(children, number(c))
 		}
 	}
 	if t.Tracer != 0 {
@@ -85,32 +133,35 @@ func read(pid int) (t Task, children []int, err error) {
 		t.TracerName = strings.TrimSpace(string(name))
 	}
 	for _, kind := range [...]string{"cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"} {
-		if link, err := os.Readlink(filepath.Join(dir, "ns", kind)); err == nil {
+		if link := dir.link("ns/" + kind); link != "" {
 			t.Namespaces[kind] = link
 		}
 	}
+	t.Maps = maps(dir)
 	t.Files, err = files(dir)
 	return t, children, err
 }
 
 // field returns a field of a status file; empty when it has none of the name.
 func field(status []byte, name string) string {
-	_, rest, found := bytes.Cut(append([]byte{'\n'}, status...), []byte("\n"+name+":"))
+	rest, found := bytes.CutPrefix(status, []byte(name+":"))
 	if !found {
-		return ""
+		if _, rest, found = bytes.Cut(status, []byte("\n"+name+":")); !found {
+			return ""
+		}
 	}
 	value, _, _ := bytes.Cut(rest, []byte{'\n'})
-	return strings.TrimSpace(string(value))
+	return string(bytes.TrimSpace(value))
 }
 
-func files(dir string) ([]File, error) {
-	d, err := os.Open(filepath.Join(dir, "fd"))
+func files(dir *directory) ([]File, error) {
+	d, err := dir.in("fd")
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close()
-	names, err := d.Readdirnames(-1)
-	if errors.Is(err, syscall.ESRCH) || errors.Is(err, os.ErrNotExist) {
+	defer d.close()
+	names, err := d.names()
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, os.ErrNotExist) {
 		return nil, nil // it ends
 	}
 	if err != nil {
@@ -118,15 +169,22 @@ func files(dir string) ([]File, error) {
 	}
 	list := make([]File, 0, len(names))
 	for _, name := range names {
-		target, err := os.Readlink(filepath.Join(dir, "fd", name))
-		if err != nil {
+		target := d.link(name)
+		if target == "" {
 			continue // closed meanwhile
 		}
-		f := File{Target: target}
-		f.FD, _ = strconv.Atoi(name)
+		f := File{FD: number(name), Target: target}
 		if target == "/dev/net/tun" {
-			info, _ := os.ReadFile(filepath.Join(dir, "fdinfo", name))
+			info, _ := dir.read("fdinfo/" + name)
 			f.Interface = field(info, "iff")
+		}
+		if strings.HasSuffix(target, deleted) {
+			f.Unlinked = d.unlinked(name)
+		}
+		if f.Pipe = strings.HasPrefix(target, "pipe:["); f.Pipe {
+			// The link's mode is that of the descriptor, proc_pid_fd(5).
+			st, ok := d.stat(name, unix.AT_SYMLINK_NOFOLLOW)
+			f.Readable = ok && st.Mode&unix.S_IRUSR != 0
 		}
 		list = append(list, f)
 	}

@@ -1,0 +1,60 @@
+package criu
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/fdinfo"
+	remap_file_path "github.com/checkpoint-restore/go-criu/v7/crit/images/remap-file-path"
+	"google.golang.org/protobuf/proto"
+)
+
+// Link is a file whose name was removed and that CRIU gave another name
+// (--link-remap). A dump after which the container runs on takes that away again,
+// and so does a restore. Paths are in the container.
+type Link struct {
+	Path string // that it had
+	Name string // by which a restore finds it
+}
+
+// ReadLinks reads the links in the images of a dump. An error names the image that
+// does not decode.
+func ReadLinks(dir string) ([]Link, error) {
+	var (
+		linked [][2]uint32 // the ID of a file, and of the one that stands for it
+		names  = map[uint32]string{}
+	)
+	const remaps, files = "remap-fpath.img", "files.img"
+	err := decode(filepath.Join(dir, remaps), func(m proto.Message) error {
+		e, ok := m.(*remap_file_path.RemapFilePathEntry)
+		if ok && e.RemapType != nil && e.GetRemapType() == remap_file_path.RemapType_LINKED {
+			linked = append(linked, [2]uint32{e.GetOrigId(), e.GetRemapId()})
+		}
+		return nil
+	})
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", remaps, err)
+	case linked == nil:
+		return nil, nil
+	}
+	err = decode(filepath.Join(dir, files), func(m proto.Message) error {
+		if e, ok := m.(*fdinfo.FileEntry); ok && e.GetReg() != nil {
+			names[e.GetId()] = path.Join("/", e.GetReg().GetName())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", files, err)
+	}
+	var list []Link
+	for _, ids := range linked {
+		list = append(list, Link{Path: names[ids[0]], Name: names[ids[1]]})
+	}
+	return list, nil
+}
