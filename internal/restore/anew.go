@@ -91,6 +91,9 @@ func (m *Maker) run(ctx context.Context, made *made, p *prepared, rec metadata.R
 	if err = addressesFit(made.Container, p.from, o); err != nil {
 		return err
 	}
+	if err = m.resourcesFit(ctx, made.Container, p.from, o); err != nil {
+		return err
+	}
 	if err = m.contained(ctx, made.Container, p.from); err != nil {
 		return err
 	}
@@ -203,7 +206,14 @@ func (m *Maker) check(ctx context.Context, d *docker.Draft, rec metadata.Record)
 			m.warn(fmt.Sprintf("volume %s will be made, and be empty: the checkpoint does not have its files", name))
 		}
 	}
-	if _, has := rec.Part(metadata.PartRootFS); !has {
+	daemon, err := m.Docker.Daemon(ctx)
+	if err != nil {
+		return err
+	}
+	switch _, has := rec.Part(metadata.PartRootFS); {
+	case has && daemon.Driver != "overlay2":
+		d.Refused = append(d.Refused, fmt.Sprintf("Docker stores images by %s here, where the files of a container that never ran have no place yet", daemon.Driver))
+	case !has:
 		m.warn(fmt.Sprintf("%s/%s does not have the files that its container wrote: what is made has the image's alone", rec.Name, rec.Checkpoint))
 	}
 	slices.Sort(d.Refused)
