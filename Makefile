@@ -1,4 +1,6 @@
 PREFIX ?= /usr/local
+# A Go that is too old fetches the one that go.mod asks for.
+export GOTOOLCHAIN ?= auto
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LIBEXEC = libexec/checkpointctl

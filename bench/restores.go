@@ -50,7 +50,7 @@ func (b *box) restores() ([]Series, error) {
 		{series: Series{Peer: bareRestore, Op: "restore"}, runs: b.spec.restores, back: func(s *Series) error { return b.restoreBare(s, images) }},
 		b.returner(docker, b.dockerBacks, "docker", "start", "--checkpoint", "plain", b.name),
 	}
-	if b.spec.lazy {
+	if b.lazy {
 		ways = append(ways, b.returner(lazy, b.spec.restores, append(mine, "--no-verify", "--lazy-pages", b.name, "one")...))
 	}
 	ways = slices.DeleteFunc(ways, func(r *returner) bool { return r.series.Peer != ours && !b.peers.has(r.series.Peer) })

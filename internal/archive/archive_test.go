@@ -49,9 +49,9 @@ func publish(t *testing.T, s metadata.Store, r metadata.Record, files map[string
 	return r
 }
 
-func record(name, checkpoint string) metadata.Record {
+func record(checkpoint string) metadata.Record {
 	r := metadata.Record{Checkpoint: checkpoint, Kind: metadata.KindCheckpoint}
-	r.Name = name
+	r.Name = "web"
 	return r
 }
 
@@ -82,7 +82,7 @@ func importer(s metadata.Store) Import { return Import{Store: s, MaxBytes: 1 << 
 // nothing fails if a refused import left something.
 func nothing(t *testing.T, s metadata.Store) {
 	t.Helper()
-	_ = filepath.WalkDir(s.Dir, func(path string, e os.DirEntry, err error) error {
+	_ = filepath.WalkDir(s.Dir, func(path string, _ os.DirEntry, err error) error {
 		if err == nil && path != s.Dir {
 			t.Errorf("left over: %s", path)
 		}
@@ -105,7 +105,7 @@ func same(t *testing.T, s metadata.Store, r metadata.Record, files map[string]st
 
 func TestRoundTrip(t *testing.T) {
 	from := store(t)
-	r := publish(t, from, record("web", "x"), plain())
+	r := publish(t, from, record("x"), plain())
 	for _, how := range []struct {
 		Compression
 		level int
@@ -144,7 +144,7 @@ func TestRoundTrip(t *testing.T) {
 // Who reads Podman's archives finds what they look for.
 func TestEntryNames(t *testing.T) {
 	s := store(t)
-	data := export(t, Export{Store: s, Compression: None}, publish(t, s, record("web", "x"), plain()))
+	data := export(t, Export{Store: s, Compression: None}, publish(t, s, record("x"), plain()))
 	var names []string
 	for r := tar.NewReader(bytes.NewReader(data)); ; {
 		h, err := r.Next()
@@ -171,7 +171,7 @@ func TestEntryNames(t *testing.T) {
 // Parents become rounds, in their order.
 func TestChainIsFlattened(t *testing.T) {
 	from := store(t)
-	early := record("web", "early")
+	early := record("early")
 	early.Kind, early.TrackID = metadata.KindPreDump, "A"
 	early.PreDump = &metadata.PreDump{Rounds: []metadata.Round{{Number: 1}, {Number: 2}}}
 	publish(t, from, early, map[string]string{"pre-dump/1/pages-1.img": "1", "pre-dump/2/pages-1.img": "2"})
@@ -181,11 +181,11 @@ func TestChainIsFlattened(t *testing.T) {
 		}
 	}
 	link("early/pre-dump/2/parent", "../1")
-	middle := record("web", "middle")
+	middle := record("middle")
 	middle.Parent, middle.TrackID = "early", "B"
 	publish(t, from, middle, map[string]string{"pages-1.img": "3", "dump.log": "no image"})
 	link("middle/parent", "../early/pre-dump/2")
-	late := record("web", "late")
+	late := record("late")
 	late.Parent = "middle"
 	late.PreDump = &metadata.PreDump{Rounds: []metadata.Round{{Number: 1, TookUS: 7}}}
 	r := publish(t, from, late, map[string]string{"pre-dump/1/pages-1.img": "4", "pages-1.img": "5"})
@@ -234,7 +234,7 @@ func TestEncrypted(t *testing.T) {
 		t.Fatal(err)
 	}
 	from := store(t)
-	data := export(t, Export{Store: from, Compression: None, Seal: to}, publish(t, from, record("web", "x"), plain()))
+	data := export(t, Export{Store: from, Compression: None, Seal: to}, publish(t, from, record("x"), plain()))
 	if bytes.Contains(data, []byte("core-1.img")) {
 		t.Error("its names can be read")
 	}
@@ -269,7 +269,7 @@ func TestExportOfADamagedCheckpoint(t *testing.T) {
 		"gone":    os.Remove,
 	} {
 		s := store(t)
-		r := publish(t, s, record("web", "x"), plain())
+		r := publish(t, s, record("x"), plain())
 		if err := change(filepath.Join(s.Path("web", "x"), "core-1.img")); err != nil {
 			t.Fatal(err)
 		}
@@ -282,7 +282,7 @@ func TestExportOfADamagedCheckpoint(t *testing.T) {
 
 func TestInterrupted(t *testing.T) {
 	from := store(t)
-	r := publish(t, from, record("web", "x"), plain())
+	r := publish(t, from, record("x"), plain())
 	data := export(t, Export{Store: from, Compression: None}, r)
 	ctx, cancel := context.WithCancel(context.Background())
 	to := store(t)

@@ -54,7 +54,7 @@ func described(name, data string) metadata.File {
 }
 
 func sound() metadata.Record {
-	r := record("web", "x")
+	r := record("x")
 	r.SchemaVersion, r.ID = metadata.SchemaVersion, id
 	r.Files = []metadata.File{described("core-1.img", "core"), described("dump.log", "log")}
 	return r
@@ -230,7 +230,7 @@ func TestSigned(t *testing.T) {
 		return a
 	}
 	from := store(t)
-	r := publish(t, from, record("web", "x"), plain())
+	r := publish(t, from, record("x"), plain())
 	signed, unsigned := export(t, Export{Store: from, Compression: None, Sign: key}, r), export(t, Export{Store: from, Compression: None}, r)
 	s := store(t)
 	for name, test := range map[string]struct {

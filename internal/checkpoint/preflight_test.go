@@ -88,7 +88,11 @@ time.sleep(600)`)
 		b.Skip("no python3 here:", err)
 	}
 	b.Cleanup(func() { _ = syscall.Kill(-tree.Process.Pid, syscall.SIGKILL); _ = tree.Wait() })
-	for sc, n := bufio.NewScanner(out), 0; n < 200 && sc.Scan(); n++ {
+	started := bufio.NewScanner(out)
+	for n := 0; n < 200; n++ {
+		if !started.Scan() {
+			b.Fatal("its processes do not start")
+		}
 	}
 	b.ResetTimer()
 	for range b.N {

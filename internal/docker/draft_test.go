@@ -15,7 +15,7 @@ const oldID = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
 func created(t *testing.T, change func(*container.Config, *container.HostConfig)) Creation {
 	t.Helper()
-	c := container.Config{Image: "app:1", Env: []string{"A=b"}, Labels: map[string]string{"com.docker.compose.project": "shop"}, MacAddress: "02:00:00:00:00:01"}
+	c := container.Config{Image: "app:1", Env: []string{"A=b"}, Labels: map[string]string{"com.docker.compose.project": "shop"}, MacAddress: "02:00:00:00:00:01"} //nolint:staticcheck // see Draft
 	h := container.HostConfig{
 		Binds: []string{"data:/data:ro", "/srv:/srv"}, NetworkMode: "shop", LogConfig: container.LogConfig{Type: "syslog", Config: map[string]string{"syslog-address": "tcp://x"}},
 		PortBindings: nat.PortMap{"80/tcp": {{HostPort: "8080"}}}, Mounts: []mount.Mount{{Type: mount.TypeVolume, Source: "more", Target: "/more"}},

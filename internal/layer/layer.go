@@ -6,7 +6,6 @@ package layer
 
 import (
 	"errors"
-	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -128,9 +127,6 @@ func before(a, b string) int {
 	}
 	return len(a) - len(b)
 }
-
-// parent is the path of the directory that a name is in.
-func parent(at string) string { return path.Dir(at) }
 
 func join(dir, name string) string {
 	if dir == "." {

@@ -249,12 +249,13 @@ func TestRollback(t *testing.T) {
 				}
 			}
 			want := "new"
-			if undo {
+			switch {
+			case undo:
 				want = "old"
 				do(t, b.Undo(), b.Undo())
-			} else if step < steps-1 {
+			case step < steps-1:
 				continue
-			} else {
+			default:
 				do(t, b.Finish(), b.Finish())
 			}
 			for _, tree := range b.Trees {

@@ -98,18 +98,18 @@ func clearFlags(dir string) error {
 	})
 }
 
-// changeFlags sets and clears flags of a file or directory.
-func changeFlags(dir int, name string, set, clear int) error {
+// changeFlags adds and drops flags of a file or directory.
+func changeFlags(dir int, name string, add, drop int) error {
 	fd, err := unix.Openat(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}
 	defer unix.Close(fd)
 	flags, err := unix.IoctlGetInt(fd, unix.FS_IOC_GETFLAGS)
-	if err != nil || flags&clear == 0 && flags&set == set {
+	if err != nil || flags&drop == 0 && flags&add == add {
 		return err
 	}
-	return unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, flags&^clear|set)
+	return unix.IoctlSetPointerInt(fd, unix.FS_IOC_SETFLAGS, flags&^drop|add)
 }
 
 const markXattr = ownXattrs + "files"

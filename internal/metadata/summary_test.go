@@ -24,9 +24,9 @@ func fullRecord(container, checkpoint string) Record {
 	return r
 }
 
-func writeRecord(t *testing.T, s Store, container, checkpoint string, data []byte) {
+func writeRecord(t *testing.T, s Store, checkpoint string, data []byte) {
 	t.Helper()
-	dir := s.Path(container, checkpoint)
+	dir := s.Path("web", checkpoint)
 	if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, RecordFile), data, 0o600)); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestSummaryIsThatOfTheRecord(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		writeRecord(t, s, "web", r.Checkpoint, data)
+		writeRecord(t, s, r.Checkpoint, data)
 	}
 	got, err := s.Summaries("")
 	if err != nil {
@@ -66,10 +66,10 @@ func TestDamagedRecordsAreNamedAndTheOthersListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	writeRecord(t, s, "web", "cut", data[:len(data)-10])
-	writeRecord(t, s, "web", "moved", data)
-	writeRecord(t, s, "web", "later", []byte(`{"schema_version": 99, "name": "web", "checkpoint": "later"}`))
-	writeRecord(t, s, "web", "list", []byte(`[]`))
+	writeRecord(t, s, "cut", data[:len(data)-10])
+	writeRecord(t, s, "moved", data)
+	writeRecord(t, s, "later", []byte(`{"schema_version": 99, "name": "web", "checkpoint": "later"}`))
+	writeRecord(t, s, "list", []byte(`[]`))
 	for name, make := range map[string]func(string) error{
 		"fifo": func(path string) error { return syscall.Mkfifo(path, 0o600) },
 		"link": func(path string) error { return os.Symlink("../good/"+RecordFile, path) },

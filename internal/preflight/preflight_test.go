@@ -68,7 +68,8 @@ func ofTask(t tasks.Task) Facts {
 	return Facts{Tasks: []tasks.Task{t}}
 }
 
-func socket(inode int) []tasks.File {
+func socket() []tasks.File {
+	const inode = 7
 	return []tasks.File{{FD: 5, Target: fmt.Sprintf("socket:[%d]", inode)}}
 }
 
@@ -106,17 +107,17 @@ func TestRules(t *testing.T) {
 	}{
 		"pipes":     {ofTask(tasks.Task{Files: many}), keeps, "1025 pipes, 1025 of them in process 42 (web): CRIU dumps up to 1024", ""},
 		"few pipes": {ofTask(tasks.Task{Files: many[2:]}), keeps, "", ""},
-		"stream": {but(ofTask(tasks.Task{Files: socket(7)}), func(f *Facts) {
+		"stream": {but(ofTask(tasks.Task{Files: socket()}), func(f *Facts) {
 			f.Outside = map[uint64]Outside{7: {PID: 9, Name: "dockerd", Stream: true, Path: "/run/docker.sock"}}
 		}),
 			Options{ExtUnixSk: true}, "process 42 (web) has a unix socket (descriptor 5) that is connected to process 9 (dockerd) outside the container, at /run/docker.sock: the half of a connection", ""},
-		"datagram": {but(ofTask(tasks.Task{Files: socket(7)}), func(f *Facts) { f.Outside = map[uint64]Outside{7: {PID: 9, Path: "\x00log", Near: true, There: true}} }),
+		"datagram": {but(ofTask(tasks.Task{Files: socket()}), func(f *Facts) { f.Outside = map[uint64]Outside{7: {PID: 9, Path: "\x00log", Near: true, There: true}} }),
 			keeps, "process 42 (web) has a unix socket (descriptor 5) that is connected to process 9 () outside the container, at @log: only --ext-unix-sk", "--ext-unix-sk"},
-		"datagram, allowed": {but(ofTask(tasks.Task{Files: socket(7)}), func(f *Facts) { f.Outside = map[uint64]Outside{7: {PID: 9, Path: "/s", Near: true, There: true}} }),
+		"datagram, allowed": {but(ofTask(tasks.Task{Files: socket()}), func(f *Facts) { f.Outside = map[uint64]Outside{7: {PID: 9, Path: "/s", Near: true, There: true}} }),
 			Options{ExtUnixSk: true}, "", ""},
-		"datagram elsewhere": {but(ofTask(tasks.Task{Files: socket(7)}), func(f *Facts) { f.Outside = map[uint64]Outside{7: {PID: 9, Path: "/s", Near: true}} }),
+		"datagram elsewhere": {but(ofTask(tasks.Task{Files: socket()}), func(f *Facts) { f.Outside = map[uint64]Outside{7: {PID: 9, Path: "/s", Near: true}} }),
 			Options{ExtUnixSk: true}, "process 42 (web) has a unix socket (descriptor 5) that is connected to process 9 () outside the container, at /s: a restore could not", ""},
-		"link-local": {but(ofTask(tasks.Task{Files: socket(7)}), func(f *Facts) { f.LinkLocal = map[uint64]netip.AddrPort{7: netip.MustParseAddrPort("[fe80::1]:80")} }),
+		"link-local": {but(ofTask(tasks.Task{Files: socket()}), func(f *Facts) { f.LinkLocal = map[uint64]netip.AddrPort{7: netip.MustParseAddrPort("[fe80::1]:80")} }),
 			keeps, "process 42 (web) has a TCP connection of the link-local address [fe80::1]:80 (descriptor 5): CRIU cannot restore it", ""},
 		"hard link":           {ofTask(tasks.Task{Files: removed(tasks.Unlinked{Links: 1})}), keeps, "process 42 (web) uses /tmp/a, whose name was removed, but which has another one", "--link-remap --leave-running=false"},
 		"hard link, runs on":  {ofTask(tasks.Task{Files: removed(tasks.Unlinked{Links: 1})}), Options{LinkRemap: true, LeaveRunning: true}, "process 42 (web) uses /tmp/a", "--link-remap --leave-running=false"},

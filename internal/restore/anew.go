@@ -49,11 +49,11 @@ func (e *CannotMakeError) Error() string {
 	return fmt.Sprintf("cannot make %s from %s: %s", e.Name, e.Checkpoint, strings.Join(e.Reasons, "; "))
 }
 
-// Make makes a container from what the checkpoint keeps of its own, fills its files
+// makeOne makes a container from what the checkpoint keeps of its own, fills its files
 // and starts it. What stands against it is found before anything is made, as far as
 // that can be known: a *CannotMakeError. After an error nothing that was made is
 // left.
-func (m *Maker) Make(ctx context.Context, rec metadata.Record, n New, o Options) (c made, err error) {
+func (m *Maker) makeOne(ctx context.Context, rec metadata.Record, n New, o Options) (c made, err error) {
 	unlock, err := m.Store.Lock(rec.Name)
 	if err != nil {
 		return c, err
@@ -74,7 +74,7 @@ func (m *Maker) Make(ctx context.Context, rec metadata.Record, n New, o Options)
 	return c, nil
 }
 
-// PlanNew returns what Make would make, or its refusal. Nothing is made.
+// PlanNew returns what Clones would make, or its refusal. Nothing is made.
 func (m *Maker) PlanNew(ctx context.Context, rec metadata.Record, n New) (docker.Draft, error) {
 	var p prepared
 	defer func() { p.close() }()
@@ -122,6 +122,9 @@ func (m *Maker) run(ctx context.Context, made *made, p *prepared, rec metadata.R
 // draft opens the checkpoint and settles the container, or refuses.
 func (m *Maker) draft(ctx context.Context, rec metadata.Record, n New, p *prepared) (docker.Draft, error) {
 	if err := hostFits(rec, linux.ThisHost()); err != nil {
+		return docker.Draft{}, err
+	}
+	if err := m.verifyChain(ctx, rec); err != nil {
 		return docker.Draft{}, err
 	}
 	if err := m.open(ctx, p, rec); err != nil {
@@ -196,7 +199,7 @@ func (m *Maker) check(ctx context.Context, d *docker.Draft, rec metadata.Record)
 		if err != nil {
 			return err
 		}
-		_, filled := volumePart(rec, destination)
+		filled := hasVolume(rec, destination)
 		switch {
 		case has && filled:
 			d.Refused = append(d.Refused, fmt.Sprintf("there is a volume %s already, which the checkpoint would overwrite: --volume %s=OTHER makes another", name, name))
@@ -220,12 +223,9 @@ func (m *Maker) check(ctx context.Context, d *docker.Draft, rec metadata.Record)
 	return nil
 }
 
-// volumePart is the part of the volume at a destination.
-func volumePart(rec metadata.Record, destination string) (metadata.Part, bool) {
-	for _, p := range rec.Parts {
-		if strings.HasPrefix(p.Name, metadata.PartVolume) && p.Destination == destination {
-			return p, true
-		}
-	}
-	return metadata.Part{}, false
+// hasVolume says whether the checkpoint has the files of the volume at a destination.
+func hasVolume(rec metadata.Record, destination string) bool {
+	return slices.ContainsFunc(rec.Parts, func(p metadata.Part) bool {
+		return strings.HasPrefix(p.Name, metadata.PartVolume) && p.Destination == destination
+	})
 }

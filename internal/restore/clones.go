@@ -70,7 +70,7 @@ func (c Clones) numbered(rec metadata.Record, n New, i int) New {
 }
 
 func (c Clones) one(ctx context.Context, rec metadata.Record, n New, o Options) (made, error) {
-	clone, err := c.Maker.Make(ctx, rec, n, o)
+	clone, err := c.makeOne(ctx, rec, n, o)
 	if err != nil || c.ExecAfter == "" {
 		return clone, err
 	}

@@ -68,9 +68,9 @@ func (r *Restorer) files(ctx context.Context, c docker.Container, from source) (
 		}
 		return nil, nil
 	}
-	fills, rest := r.fills(c, from, s)
+	filled, rest := fills(from, s)
 	if found.Own.Total == 0 && found.Missing == nil {
-		return fills, nil
+		return filled, nil
 	}
 	left, err := rest.Run(ctx)
 	switch {
@@ -81,13 +81,13 @@ func (r *Restorer) files(ctx context.Context, c docker.Container, from source) (
 	case left.Own.Total > 0 || left.Missing != nil:
 		return nil, refused(left, false)
 	}
-	return changed(ctx, s, from, fills)
+	return changed(ctx, s, from, filled)
 }
 
 // fills returns the trees that can be rolled back, and a search of all others. If
 // nothing is to be rolled back, only those of a newer container count: it has no
 // files yet.
-func (r *Restorer) fills(c docker.Container, from source, s changes.Search) ([]fill, changes.Search) {
+func fills(from source, s changes.Search) ([]fill, changes.Search) {
 	var list []fill
 	rest := s
 	rest.Places = nil

@@ -22,7 +22,7 @@ func (m *Maker) make(ctx context.Context, d docker.Draft, from source) (made, er
 		if err != nil {
 			return made, err
 		}
-		if _, filled := volumePart(from.Record, destination); !has || filled {
+		if !has || hasVolume(from.Record, destination) {
 			made.volumes = append(made.volumes, name)
 		}
 	}

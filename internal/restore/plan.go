@@ -169,8 +169,7 @@ func fits(rec metadata.Record, c docker.Container, h linux.Host) error {
 	if err := stopped(c); err != nil {
 		return err
 	}
-	switch {
-	case !rec.IsOf(c.ID) && c.ImageDigest != rec.ImageDigest:
+	if !rec.IsOf(c.ID) && c.ImageDigest != rec.ImageDigest {
 		return no("is of a container of image %s, this one is of %s", rec.ImageDigest, c.ImageDigest)
 	}
 	if gone := goneSources(rec, c); gone != nil {

@@ -137,7 +137,7 @@ func mountsBeyond(mounts []criu.RestoredMount, a allowed) (what []string) {
 		}
 	}
 	for _, path := range a.readOnly {
-		if m, is := at[path]; !(is && m.ReadOnly) && a.exists(path) {
+		if m, is := at[path]; (!is || !m.ReadOnly) && a.exists(path) {
 			what = append(what, path+" writable")
 		}
 	}

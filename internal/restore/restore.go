@@ -130,7 +130,10 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 			p.close()
 		}
 	}()
-	if p.plan, err = r.plan(ctx, c, rec, o, func() error { return r.open(ctx, &p, rec) }); err != nil {
+	if p.plan, err = r.plan(ctx, c, rec, o, func() error { return r.verifyChain(ctx, rec) }); err != nil {
+		return p, err
+	}
+	if err := r.open(ctx, &p, rec); err != nil {
 		return p, err
 	}
 	if rec.Encrypted {
@@ -161,11 +164,8 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 	return p, nil
 }
 
-// open verifies the checkpoint and finds its images.
+// open finds the images of a checkpoint that was verified.
 func (r *Restorer) open(ctx context.Context, p *prepared, rec metadata.Record) error {
-	if err := r.verifyChain(ctx, rec); err != nil {
-		return err
-	}
 	dir := r.Store.Path(rec.Name, rec.Checkpoint)
 	p.from = source{Record: rec, dir: dir, open: openPlain(dir), keepLog: func(log []byte) error {
 		return os.WriteFile(filepath.Join(dir, runtime.RestoreLog), log, 0o600)

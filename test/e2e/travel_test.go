@@ -110,7 +110,9 @@ func TestRedisTravels(t *testing.T) {
 				t.Fatal(err)
 			}
 			b.gone(file)
-			<-ended
+			if err := <-ended; err == nil {
+				t.Error("the client does not hear that redis is gone")
+			}
 		}
 		arrive := func(file string) {
 			data, err := os.ReadFile(file + ".answered")

@@ -27,13 +27,12 @@ func listen(t *testing.T, dir string) {
 	}
 	t.Cleanup(func() { _, _ = l.Close(), d.Close() })
 	go func() {
-		var held []net.Conn // as long as the test runs
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			held = append(held, c)
+			t.Cleanup(func() { _ = c.Close() })
 		}
 	}()
 }
