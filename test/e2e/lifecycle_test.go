@@ -76,7 +76,7 @@ func TestContainersThatNeedAllOfRoot(t *testing.T) {
 		b := start(t, "--user", "1000:1000", baseImage, "sh", "-c", counting)
 		b.await(8)
 		b.untouched(func() {
-			if r := b.must(22, "checkpoint", b.name); !strings.Contains(r.stderr, "CAP_SYS_RESOURCE") {
+			if r := b.must(14, "checkpoint", b.name); !strings.Contains(r.stderr, "CAP_SYS_RESOURCE") {
 				t.Errorf("stderr: %s", r.stderr)
 			}
 		})
