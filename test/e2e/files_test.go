@@ -24,7 +24,7 @@ func (b *box) refused(args ...string) string {
 	if state := b.state(); state != "exited" {
 		b.t.Errorf("refused, and the container is %s", state)
 	}
-	if !strings.Contains(r.stderr, "hint: --files=keep") {
+	if !strings.Contains(r.stderr, "hint: --files=") {
 		b.t.Errorf("no way on: %s", r.stderr)
 	}
 	return r.stderr

@@ -179,7 +179,11 @@ func TestDockersThatCannotRestore(t *testing.T) {
 	t.Run("crun", func(t *testing.T) {
 		crun, err := exec.LookPath("crun")
 		if err != nil {
-			t.Skip("there is no crun; the roots of test/dockers have it")
+			// It is refused by its name. The roots of test/dockers have the real one.
+			crun = filepath.Join(t.TempDir(), "crun")
+			if runc, err := exec.LookPath("runc"); err != nil || os.Symlink(runc, crun) != nil {
+				t.Fatal(err)
+			}
 		}
 		d := ownDockerd(t, "--add-runtime", "crun="+crun)
 		// CRIU cannot dump how crun hides paths.
