@@ -64,27 +64,9 @@ func flatten(chain []metadata.Record) (metadata.Record, []source) {
 	}
 	if len(chain) > 1 {
 		r.Parts = slices.Clone(r.Parts)
-		for i := range r.Parts {
-			if r.Parts[i].Name == metadata.PartCRIU {
-				r.Parts[i].SizeBytes = imageBytes(r)
-			}
-		}
+		r.SumParts()
 	}
 	return r, files
-}
-
-// imageBytes is the size of all that is of no other part.
-func imageBytes(r metadata.Record) int64 {
-	sum := int64(0)
-	for _, f := range r.Files {
-		sum += f.SizeBytes
-	}
-	for _, p := range r.Parts {
-		if p.Name != metadata.PartCRIU {
-			sum -= p.SizeBytes
-		}
-	}
-	return sum
 }
 
 // placeOf is where a file of a link of the chain goes: rounds behind those before,

@@ -34,18 +34,9 @@ func LeastMemory(dir string) (int64, error) {
 	}
 	var largest, shared int64
 	for _, image := range images {
-		var pages int64
-		err := decode(image, func(m proto.Message) error {
-			e, ok := m.(*pagemap.PagemapEntry)
-			if !ok {
-				return nil
-			}
-			n, err := nrPages(e)
-			pages += int64(n)
-			return err
-		})
+		pages, err := countPages(image, func(*pagemap.PagemapEntry) bool { return true })
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", filepath.Base(image), err)
+			return 0, err
 		}
 		if strings.HasPrefix(filepath.Base(image), "pagemap-shmem-") {
 			shared += pages
@@ -65,18 +56,28 @@ func LazyBytes(dir string) (int64, error) {
 	}
 	var pages int64
 	for _, image := range images {
-		err := decode(image, func(m proto.Message) error {
-			e, ok := m.(*pagemap.PagemapEntry)
-			if !ok || e.GetFlags()&pageLazy == 0 {
-				return nil
-			}
-			n, err := nrPages(e)
-			pages += int64(n)
-			return err
-		})
+		n, err := countPages(image, func(e *pagemap.PagemapEntry) bool { return e.GetFlags()&pageLazy != 0 })
 		if err != nil {
-			return 0, fmt.Errorf("%s: %w", filepath.Base(image), err)
+			return 0, err
 		}
+		pages += n
 	}
 	return pages * int64(os.Getpagesize()), nil
+}
+
+// countPages adds up the entries of a pagemap image that are wanted.
+func countPages(image string, wanted func(*pagemap.PagemapEntry) bool) (pages int64, err error) {
+	err = decode(image, func(m proto.Message) error {
+		e, ok := m.(*pagemap.PagemapEntry)
+		if !ok || !wanted(e) {
+			return nil
+		}
+		n, err := nrPages(e)
+		pages += int64(n)
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", filepath.Base(image), err)
+	}
+	return pages, nil
 }

@@ -82,14 +82,19 @@ func (d *Draft) writeRecord(r Record) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(d.Dir, RecordFile)
-	if err := os.WriteFile(path+".new", append(data, '\n'), 0o600); err != nil {
+	return replaceFile(filepath.Join(d.Dir, RecordFile), append(data, '\n'))
+}
+
+// replaceFile writes a file through to the disk, and replaces one of its name in
+// one step.
+func replaceFile(path string, data []byte) error {
+	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
 		return err
 	}
 	if err := syncPath(path + ".new"); err != nil {
 		return err
 	}
-	return errors.Join(os.Rename(path+".new", path), syncPath(d.Dir))
+	return errors.Join(os.Rename(path+".new", path), syncPath(filepath.Dir(path)))
 }
 
 // Sync writes the draft through to the disk. CRIU makes its images readable

@@ -18,15 +18,7 @@ func (s Store) NoteRollback(container string, note any) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(s.Dir, container)
-	path := filepath.Join(dir, rollbackFile)
-	if err := os.WriteFile(path+".new", data, 0o600); err != nil {
-		return err
-	}
-	if err := syncPath(path + ".new"); err != nil {
-		return err
-	}
-	return errors.Join(os.Rename(path+".new", path), syncPath(dir))
+	return replaceFile(filepath.Join(s.Dir, container, rollbackFile), data)
 }
 
 // Rollback reads what NoteRollback wrote, and says whether there is a note.
