@@ -8,9 +8,11 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/linux/tasks"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
@@ -42,6 +44,12 @@ func TestChecksHealth(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
+	// Start returns during execve, before the kernel has set the new arguments.
+	for end := time.Now().Add(10 * time.Second); linux.Arguments(child.Process.Pid)[0] != "sh"; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the shell did not start: %q", linux.Arguments(child.Process.Pid))
+		}
+	}
 	for _, test := range []struct {
 		check []string
 		want  bool
