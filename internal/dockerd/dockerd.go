@@ -52,8 +52,13 @@ func Find(socket string) (Daemon, error) {
 // it the one of new containers. The rest of the file stays to the letter. reload
 // is called when the file has changed, and returns when the daemon has taken it
 // up; if it fails the file is put back, since the daemon might not start with it.
+// A file that names another default runtime is refused with ErrConfig: Unregister
+// could not bring that one back.
 func (d Daemon) Register(standIn string, asDefault bool, reload func() error) error {
 	return d.edit(reload, func(text []byte) ([]byte, error) {
+		if other := gjson.GetBytes(text, defaultRuntime).Str; asDefault && other != "" && other != stock && other != Runtime {
+			return nil, fmt.Errorf("its %s is %s", defaultRuntime, other)
+		}
 		text, err := sjson.SetBytes(text, runtimeKey+".path", standIn)
 		if err == nil && asDefault {
 			text, err = sjson.SetBytes(text, defaultRuntime, Runtime)

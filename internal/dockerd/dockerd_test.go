@@ -78,3 +78,15 @@ func TestWhatIsNoObjectIsNotChanged(t *testing.T) {
 		}
 	}
 }
+
+// Unregister could not bring the other one back.
+func TestAnotherDefaultRuntimeIsKept(t *testing.T) {
+	before := `{"default-runtime":"crun"}`
+	text, read, err := written(t, before, func(d Daemon, reload func() error) error { return d.Register("/x", true, reload) })
+	if !errors.Is(err, ErrConfig) || text != before || read != nil {
+		t.Errorf("became %q, read %q, %v", text, read, err)
+	}
+	if _, _, err := written(t, before, func(d Daemon, reload func() error) error { return d.Register("/x", false, reload) }); err != nil {
+		t.Errorf("beside it: %v", err)
+	}
+}

@@ -34,6 +34,7 @@ func newRuntimeInstallCmd(d *deps) *cobra.Command {
 		Short: "Add checkpointctl-runtime to Docker's runtimes",
 		Long: `Add checkpointctl-runtime to the runtimes in Docker's daemon.json, keep the rest of
 that file, and let Docker read it again, without a restart. Containers run on.
+--default is refused where the file names another default runtime.
 ` + exitHelp,
 		Example: "  checkpointctl runtime install --default\n  docker run -d --runtime " + dockerd.Runtime + " nginx",
 		Args:    cobra.NoArgs,
