@@ -2,7 +2,6 @@ package archive
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +11,7 @@ import (
 	"os"
 	"path"
 
+	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
@@ -116,11 +116,11 @@ func (t *reader) file(h *tar.Header, root *os.Root, f *metadata.File, p *progres
 	if err != nil {
 		return err
 	}
-	w := &sparse{out: out}
+	w := sparse.NewWriter(out)
 	sha, crc := sha256.New(), crc32.New(castagnoli)
 	n, err := copyAll(io.MultiWriter(w, sha, crc, p), t)
 	if err == nil {
-		err = out.Truncate(w.at)
+		err = w.Finish()
 	}
 	if err = errors.Join(err, out.Close()); err != nil {
 		return err
@@ -146,21 +146,4 @@ func copyAll(w io.Writer, r io.Reader) (n int64, err error) {
 			return n, broken(readErr)
 		}
 	}
-}
-
-var zeros [64 << 10]byte
-
-// sparse leaves holes where whole buffers of zeros are written.
-type sparse struct {
-	out *os.File
-	at  int64
-}
-
-func (s *sparse) Write(p []byte) (int, error) {
-	at := s.at
-	s.at += int64(len(p))
-	if bytes.Equal(p, zeros[:len(p)]) {
-		return len(p), nil
-	}
-	return s.out.WriteAt(p, at)
 }

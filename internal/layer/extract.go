@@ -2,7 +2,6 @@ package layer
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
 )
 
 // Target says what a tree is made for.
@@ -234,9 +235,6 @@ func (e *extractor) file(base string, h *tar.Header, content io.Reader) error {
 	f := os.NewFile(uintptr(fd), base)
 	if h.PAXRecords[sparseRecord] != "" {
 		err = e.sparse(f, content)
-		if err == nil {
-			err = f.Truncate(h.Size)
-		}
 	} else {
 		_, err = io.CopyBuffer(struct{ io.Writer }{f}, struct{ io.Reader }{content}, e.buf)
 	}
@@ -248,27 +246,19 @@ func (e *extractor) file(base string, h *tar.Header, content io.Reader) error {
 
 // sparse leaves holes for zeros.
 func (e *extractor) sparse(f *os.File, content io.Reader) error {
-	const block = 4096
-	zeros := make([]byte, block)
-	for off := int64(0); ; {
+	w := sparse.NewWriter(f)
+	for {
 		if err := e.ctx.Err(); err != nil {
 			return err
 		}
 		n, err := io.ReadFull(content, e.buf)
-		for at := 0; at < n; at += block {
-			part := e.buf[at:min(at+block, n)]
-			if bytes.Equal(part, zeros[:len(part)]) {
-				continue
-			}
-			if _, err := f.WriteAt(part, off+int64(at)); err != nil {
-				return err
-			}
+		if _, err := w.Write(e.buf[:n]); err != nil {
+			return err
 		}
-		off += int64(n)
 		switch {
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF) && n > 0 && n < len(e.buf):
 			// Of a tar that is cut short the next header is missing, too.
-			return nil
+			return w.Finish()
 		case err != nil:
 			return err
 		}

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
 )
 
 const (
@@ -125,7 +127,7 @@ func (s *stage) copyFile(dst, src *os.File, size int64, again bool) (int64, erro
 	var all errgroup.Group
 	all.SetLimit(runtime.NumCPU())
 	for at := int64(0); at < size; {
-		data, hole := extent(src, at, size)
+		data, hole := sparse.Extent(src, at, size)
 		if again && data > at {
 			// It may have data where there is a hole now.
 			_ = unix.Fallocate(int(dst.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, at, data-at)
@@ -147,22 +149,6 @@ func (s *stage) copyFile(dst, src *os.File, size int64, again bool) (int64, erro
 	}
 	err := all.Wait()
 	return written.Load(), err
-}
-
-// extent returns where the next data of a file begin and end.
-func extent(f *os.File, at, size int64) (data, hole int64) {
-	data, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
-	switch {
-	case errors.Is(err, unix.ENXIO): // only a hole is left
-		return size, size
-	case err != nil:
-		return at, size // the filesystem does not tell
-	}
-	hole, err = unix.Seek(int(f.Fd()), data, unix.SEEK_HOLE)
-	if err != nil || hole > size {
-		hole = size
-	}
-	return min(data, size), hole
 }
 
 func (s *stage) copyRange(dst, src *os.File, from, length int64) (int64, error) {

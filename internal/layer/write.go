@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
 )
 
 const (
@@ -246,7 +248,7 @@ func (o *output) hole(n int64) error {
 // copy writes size bytes of a file, from an offset on, with its holes.
 func (o *output) copy(f *os.File, from, size int64) error {
 	for done := int64(0); done < size; {
-		data, hole := extent(f, from+done, from+size)
+		data, hole := sparse.Extent(f, from+done, from+size)
 		if gap := data - from - done; gap > 0 {
 			if err := o.hole(gap); err != nil {
 				return err

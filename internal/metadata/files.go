@@ -16,6 +16,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
 )
 
 // Hash lists the regular files of a checkpoint's directory with size, SHA-256
@@ -105,7 +107,7 @@ func (f *File) read(root *os.Root, depth Depth, punch bool) (int64, error) {
 		return 0, err
 	}
 	defer in.Close()
-	data, err := newSparse(in)
+	data, err := sparse.NewReader(in)
 	if err != nil {
 		return 0, err
 	}

@@ -12,6 +12,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
 )
 
 // OpenFile opens a file of a checkpoint for reading. Holes are read as zeros,
@@ -26,7 +28,7 @@ func (s Store) OpenFile(r Record, name string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := newSparse(f)
+	in, err := sparse.NewReader(f)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}

@@ -14,6 +14,8 @@ import (
 
 	"filippo.io/age"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
 )
 
 const (
@@ -194,9 +196,10 @@ func (o *Opener) file(src, dst string) error {
 	if err != nil {
 		return err
 	}
-	w := &sparse{to: out}
+	// Deduplicated rounds have many zeros, and memory is short.
+	w := sparse.NewWriter(out)
 	if err = decrypt(src, w, o.key); err == nil {
-		err = out.Truncate(w.at)
+		err = w.Finish()
 	}
 	return errors.Join(err, out.Close())
 }
@@ -226,20 +229,4 @@ func decrypt(src string, w io.Writer, ids ...age.Identity) error {
 		return fmt.Errorf("%s: %w", filepath.Base(src), err)
 	}
 	return nil
-}
-
-// sparse leaves holes where zeros are written: deduplicated rounds have many,
-// and memory is short.
-type sparse struct {
-	to *os.File
-	at int64
-}
-
-func (s *sparse) Write(p []byte) (int, error) {
-	at := s.at
-	s.at += int64(len(p))
-	if len(bytes.Trim(p, "\x00")) == 0 {
-		return len(p), nil
-	}
-	return s.to.WriteAt(p, at)
 }
