@@ -71,6 +71,9 @@ type Request struct {
 	// StageDir, or through memory when it is empty. It goes with no Parent.
 	Seal     *seal.Recipients
 	StageDir string
+	// NoSync leaves it to the kernel when the checkpoint reaches the disk, unless it
+	// kills its container.
+	NoSync bool
 	// Files are taken with the memory.
 	Files Files
 	// Progress, if set, hears of every round.

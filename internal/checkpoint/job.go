@@ -104,6 +104,7 @@ func (m *Creator) begin(ctx context.Context, req Request) (job, error) {
 	if j.draft, err = m.Store.Begin(req.Container.Name, j.name); err != nil {
 		return j, err
 	}
+	j.draft.NoSync = req.NoSync && req.Options.LeaveRunning
 	j.images = j.draft.Dir
 	if req.Seal != nil {
 		if err := j.beginSealed(ctx, req); err != nil {

@@ -65,12 +65,19 @@ type Checkpoint struct {
 	ManageCgroupsMode string `mapstructure:"manage_cgroups_mode"`
 	NetworkLock       string `mapstructure:"network_lock"`
 	PreDump           string `mapstructure:"pre_dump"` // off, on or auto
+	Sync              string `mapstructure:"sync"`     // SyncFull or SyncNone
 	// RootFS takes the writable layer, Volumes those volumes, or all; Volume has
 	// NAME=skip of those to leave out.
 	RootFS  bool     `mapstructure:"rootfs"`
 	Volumes []string `mapstructure:"volumes"`
 	Volume  []string `mapstructure:"volume"`
 }
+
+// Whether a checkpoint is on the disk when a command says that it is made.
+const (
+	SyncFull = "full"
+	SyncNone = "none"
+)
 
 // SkipVolume ends an element of Checkpoint.Volume.
 const SkipVolume = "=skip"
@@ -133,7 +140,7 @@ func Defaults() map[string]any {
 		"checkpoint.leave_running": true, "checkpoint.tcp_established": true, "checkpoint.file_locks": true,
 		"checkpoint.shell_job": false, "checkpoint.ext_unix_sk": false, "checkpoint.link_remap": false,
 		"checkpoint.ghost_limit": "auto", "checkpoint.manage_cgroups_mode": "soft", "checkpoint.network_lock": "auto",
-		"checkpoint.pre_dump": "off", "checkpoint.rootfs": true, "checkpoint.volumes": []any{}, "checkpoint.volume": []any{},
+		"checkpoint.pre_dump": "off", "checkpoint.sync": SyncFull, "checkpoint.rootfs": true, "checkpoint.volumes": []any{}, "checkpoint.volume": []any{},
 		"pre_dump.max_downtime": "0s", "pre_dump.min_rounds": 1, "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
 		"restore.files": "refuse", "restore.runtime": "",
@@ -342,6 +349,7 @@ func (c Checkpoint) validate(at string) error {
 		oneOf(at+".manage_cgroups_mode", c.ManageCgroupsMode, "ignore", "none", "props", "soft", "full", "strict"),
 		oneOf(at+".network_lock", c.NetworkLock, "auto", "iptables", "nftables", "skip"),
 		oneOf(at+".pre_dump", c.PreDump, "off", "on", "auto"),
+		oneOf(at+".sync", c.Sync, SyncFull, SyncNone),
 	)
 }
 

@@ -28,7 +28,10 @@ func InDraft(path string) bool {
 
 // Draft is a checkpoint in the making, invisible until it is published.
 type Draft struct {
-	Dir              string
+	Dir string
+	// NoSync leaves it to the kernel when the draft reaches the disk. After a power
+	// cut before that, files of the checkpoint may be missing or empty.
+	NoSync           bool
 	store            Store
 	container, final string
 }
@@ -53,7 +56,7 @@ func (d *Draft) Publish(r Record) error {
 	if err := os.Rename(d.Dir, d.store.Path(d.container, d.final)); err != nil {
 		return err
 	}
-	if err := syncPath(filepath.Join(d.store.Dir, d.container)); err != nil {
+	if err := d.sync(filepath.Join(d.store.Dir, d.container)); err != nil {
 		// It may vanish again with the power: what is said to have failed is not
 		// listed, either.
 		return errors.Join(err, os.Rename(d.store.Path(d.container, d.final), d.Dir))
@@ -76,13 +79,17 @@ func (d *Draft) Complete(r Record) error {
 }
 
 // writeRecord writes the record through to the disk, and replaces one that may
-// be the only one in one step.
+// be the only one in one step. With NoSync there is none before.
 func (d *Draft) writeRecord(r Record) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(d.Dir, RecordFile), append(data, '\n'))
+	path, data := filepath.Join(d.Dir, RecordFile), append(data, '\n')
+	if d.NoSync {
+		return os.WriteFile(path, data, 0o600)
+	}
+	return replaceFile(path, data)
 }
 
 // replaceFile writes a file through to the disk, and replaces one of its name in
@@ -97,7 +104,7 @@ func replaceFile(path string, data []byte) error {
 	return errors.Join(os.Rename(path+".new", path), syncPath(filepath.Dir(path)))
 }
 
-// Sync writes the draft through to the disk. CRIU makes its images readable
+// Sync writes the draft through to the disk, unless it has NoSync. CRIU makes its images readable
 // for all; here they become the owner's alone.
 func (d *Draft) Sync() error {
 	// Many at once: the filesystem's journal is written out for all together.
@@ -108,10 +115,17 @@ func (d *Draft) Sync() error {
 		if e.IsDir() {
 			mode = 0o700
 		}
-		g.Go(func() error { return errors.Join(os.Chmod(path, mode), syncPath(path)) })
+		g.Go(func() error { return errors.Join(os.Chmod(path, mode), d.sync(path)) })
 		return nil
 	})
 	return errors.Join(err, g.Wait())
+}
+
+func (d *Draft) sync(path string) error {
+	if d.NoSync {
+		return nil
+	}
+	return syncPath(path)
 }
 
 // Staging makes an empty hidden directory for copies of the files that go into a

@@ -97,7 +97,8 @@ func TestReadOnlyStore(t *testing.T) {
 
 // A disk that takes data and fails when that is synced: a loop device that
 // promises more than the filesystem below it has. Every checkpoint must see
-// that, and with --leave-running=false before the container is killed.
+// that, and with --leave-running=false before the container is killed, also with
+// --sync=none, which otherwise does not see it.
 func TestDiskThatFailsLate(t *testing.T) {
 	b := start(t, baseImage, "/workload", "memory", "32")
 	b.await(8)
@@ -107,20 +108,21 @@ func TestDiskThatFailsLate(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = unix.Unmount(below, unix.MNT_DETACH) })
 	newDisk(t, below, "^has_journal").mount(b.store)
-	for _, leave := range []string{"true", "false"} {
+	for _, flags := range [][]string{{"--leave-running"}, {"--leave-running=false"}, {"--leave-running=false", "--sync=none"}} {
 		pid, at := b.pid(), b.count()
-		r := b.ctl("checkpoint", b.name, "--leave-running="+leave)
+		r := b.ctl(append([]string{"checkpoint", b.name}, flags...)...)
 		if r.code == 0 || !strings.Contains(r.stderr, "sync ") {
-			t.Errorf("leave-running=%s: exit %d: %s", leave, r.code, r.stderr)
+			t.Errorf("%q: exit %d: %s", flags, r.code, r.stderr)
 		}
 		if now := b.pid(); now != pid {
 			t.Errorf("pid was %s, is %s", pid, now)
 		}
 		b.await(at + 25) // past a check of its own
 		if list := b.list(); len(list) != 0 {
-			t.Errorf("listed: %+v", list)
+			t.Errorf("%q: listed: %+v", flags, list)
 		}
 	}
+	b.must(0, "checkpoint", b.name, "--sync=none")
 }
 
 // The disk of the store goes away in a dump: at each of these stages all that

@@ -98,7 +98,7 @@ unencrypted. The images wait in memory: as much as the container's is needed.
 	return cmd
 }
 
-// dumpFlags are CRIU's options, for every command that dumps.
+// dumpFlags are CRIU's options and --sync, for every command that dumps.
 func (d *deps) dumpFlags(f *pflag.FlagSet) {
 	f.Bool("tcp-established", true, "checkpoint established TCP connections")
 	f.Bool("file-locks", true, "checkpoint file locks")
@@ -108,6 +108,7 @@ func (d *deps) dumpFlags(f *pflag.FlagSet) {
 	f.String("ghost-limit", "auto", "largest file to put into the images that is used but has no name any more (auto is what is needed, up to 256MiB)")
 	f.String("manage-cgroups-mode", "soft", "ignore, none, props, soft, full or strict")
 	f.String("network-lock", "auto", "iptables, nftables, skip or auto (skip without TCP connections)")
+	f.String("sync", config.SyncFull, "full (the checkpoint is on the disk before the command ends) or none (the kernel writes it later; a power cut until then can damage it)")
 	f.String("criu-config", "", "CRIU configuration `file`")
 	f.Int("criu-log-level", 4, "verbosity of dump.log, 0 to 4")
 	f.Duration("criu-timeout", 0, "CRIU's limit for freezing the tasks (default CRIU's, 10s)")
@@ -117,7 +118,7 @@ func (d *deps) dumpFlags(f *pflag.FlagSet) {
 		"checkpoint.file_locks":      "file-locks", "checkpoint.shell_job": "shell-job",
 		"checkpoint.ext_unix_sk": "ext-unix-sk", "checkpoint.link_remap": "link-remap",
 		"checkpoint.ghost_limit": "ghost-limit", "checkpoint.manage_cgroups_mode": "manage-cgroups-mode",
-		"checkpoint.network_lock": "network-lock", "criu.config": "criu-config",
+		"checkpoint.network_lock": "network-lock", "checkpoint.sync": "sync", "criu.config": "criu-config",
 		"criu.log_level": "criu-log-level", "criu.timeout": "criu-timeout", "criu.hang_timeout": "criu-hang-timeout",
 	})
 }
@@ -206,7 +207,7 @@ func (m *maker) request(ctx context.Context, cfg config.Config, c docker.Contain
 	return checkpoint.Request{
 		Container: c, Name: o.name, Options: dumpOptions(cfg), Parent: o.parent,
 		Rounds: m.rounds(ctx, cfg, c.Name), RoundsOnly: o.roundsOnly,
-		Files: m.files(cfg), Seal: m.seal, StageDir: cfg.Encrypt.Stage,
+		Files: m.files(cfg), Seal: m.seal, StageDir: cfg.Encrypt.Stage, NoSync: cfg.Checkpoint.Sync == config.SyncNone,
 	}
 }
 
