@@ -27,17 +27,19 @@ type newOptions struct {
 
 func (o *newOptions) flags(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&o.name, "name", "", "make a new `container` from what the checkpoint keeps, and restore into it")
-	f.IntVar(&o.clones, "clones", 1, "make so many, NAME-1 and so on: all or none")
-	f.StringArrayVarP(&o.ports, "publish", "p", nil, "publish this `port` of the new container, as in docker run, instead of the old one's (repeatable)")
-	f.StringVar(&o.network, "network", "", "`network` of the new container instead of the old one's")
-	f.StringVar(&o.ip, "ip", "", "its IPv4 `address` there")
-	f.StringArrayVar(&o.volumes, "volume", nil, "`NAME=OTHER`: take the volume OTHER in the place of NAME (repeatable)")
-	f.StringArrayVar(&o.binds, "bind", nil, "`DESTINATION=SOURCE`: mount SOURCE of this host there (repeatable)")
-	f.StringVar(&o.image, "image", "", "`image` to take; it must have the layers of the old one's")
-	f.StringSliceVar(&o.accept, "accept", nil, "take these of an imported checkpoint's container, too: "+strings.Join(docker.Acceptable(), ", "))
-	f.StringVar(&o.execAfter, "exec-after", "", "run this `command` by sh in each new container")
-	f.BoolVar(&o.allowPrivileges, "allow-privileges", false, "let an imported checkpoint have what a container is not allowed by default; says what")
+	group(f, "New containers", func(f *pflag.FlagSet) {
+		f.StringVar(&o.name, "name", "", "create a new `container` from the checkpoint and restore into it")
+		f.IntVar(&o.clones, "clones", 1, "create this many containers, NAME-1 and so on: all or none")
+		f.StringArrayVarP(&o.ports, "publish", "p", nil, "publish this `port` as docker run does, instead of the old container's ports (repeatable)")
+		f.StringVar(&o.network, "network", "", "connect to this `network` instead of the old container's")
+		f.StringVar(&o.ip, "ip", "", "IPv4 `address` in that network")
+		f.StringArrayVar(&o.volumes, "volume", nil, "use another volume in place of one: `NAME=OTHER` (repeatable)")
+		f.StringArrayVar(&o.binds, "bind", nil, "bind-mount a path of this host: `DESTINATION=SOURCE` (repeatable)")
+		f.StringVar(&o.image, "image", "", "use this `image`, which must have the same layers as the old container's")
+		f.StringVar(&o.execAfter, "exec-after", "", "run this shell `command` in each new container")
+		f.StringSliceVar(&o.accept, "accept", nil, "take these settings from an imported checkpoint: "+strings.Join(docker.Acceptable(), ", "))
+		f.BoolVar(&o.allowPrivileges, "allow-privileges", false, "let an imported checkpoint have more privileges than its container, and report them")
+	})
 	_ = cmd.RegisterFlagCompletionFunc("accept", cobra.FixedCompletions(docker.Acceptable(), cobra.ShellCompDirectiveNoFileComp))
 }
 

@@ -34,9 +34,11 @@ func (e *checkError) Error() string {
 
 func newCheckCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "check",
-		Short:   "Check what this machine can do",
-		Long:    "Check privileges, CRIU, kernel, Docker and the store, and say how to mend what is missing. Nothing is changed.\n" + exitHelp,
+		Use:   "check",
+		Short: "Check what this host can do",
+		Long: `Check privileges, CRIU, the kernel, Docker and the store, and say how to fix what is
+missing. Nothing is changed.
+` + exits(exitDocker, exitCRIU),
 		Example: "  sudo checkpointctl check",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

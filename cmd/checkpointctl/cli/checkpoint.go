@@ -29,31 +29,34 @@ func newCheckpointCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "checkpoint CONTAINER... | --all | --label KEY[=VALUE] | --compose-project NAME | --image PATTERN | --batch NAME",
 		Short: "Checkpoint running containers",
-		Long: `Checkpoint running containers into the store.
+		Long: `Checkpoint running containers and keep the checkpoints in the store.
 
-A container is frozen while CRIU copies its memory and runs on afterwards;
-with --leave-running=false it is killed when its checkpoint is written. Open TCP
-connections and file locks are checkpointed too. Connections that the server has
-not accepted yet are left out: it accepts them when it runs on, and their clients
-get a reset if it is killed. If anything fails the container runs on and nothing is
-left in the store but the log.
+CRIU freezes a container, writes out its memory, open files, TCP connections and
+file locks, and lets it run on. With --leave-running=false the container is killed
+once its checkpoint is on the disk. If anything fails, the container runs on and
+only CRIU's log is kept.
 
-Several containers are taken side by side; a failure of one does not stop the
-others. With --consistent all are frozen before the first is dumped, and none is
-kept unless all could be taken. --batch takes selection and options from the
-configuration file, and removes afterwards what its keep rules do not want.
+A connection that the server has not accepted yet is not part of the checkpoint. If
+the container runs on, the server accepts it as usual; if the container is killed,
+the client gets a reset.
 
-With --pre-dump memory is copied in rounds while the container runs, so that it
-is frozen for what changed since the last round only: until --max-downtime can
-be met, or more rounds would not help.
+A checkpoint includes the files in the container's writable layer. --volumes adds
+the files in its volumes. Bind mounts are never included. Most files are copied
+before the container is frozen.
 
-A checkpoint takes the files that the container wrote into its own layer, as they
-are when it is frozen; --volumes takes those of its volumes. Most of them are copied
-before, while it runs. Bind mounts are never taken.
+With --pre-dump, memory is copied in rounds while the container runs, so that it is
+frozen only for what changed since the last round. The rounds end when
+--max-downtime can be met, or when another round would not help.
 
-With --encrypt-to or --passphrase-file nothing but the record reaches the store
-unencrypted. The images wait in memory: as much as the container's is needed.
-` + exitHelp,
+Several containers are checkpointed in parallel, and a failure of one does not stop
+the others. With --consistent all are frozen before the first one is dumped, and
+either all checkpoints are kept or none. --batch takes the selection and the options
+from the configuration file, and prunes afterwards by the batch's keep rules.
+
+With --encrypt-to or --passphrase-file only the record is stored unencrypted. The
+images wait in memory until they are encrypted, which takes as much memory as the
+container uses.
+` + exits(exitIncomplete, exitNoContainer, exitState, exitNoCheckpoint, exitExists, exitRefused, exitDocker, exitCRIU, exitDump),
 		Example: `  checkpointctl checkpoint myapp --name before-upgrade
   checkpointctl checkpoint myapp --max-downtime 50ms
   checkpointctl checkpoint --compose-project shop --consistent
@@ -71,22 +74,28 @@ unencrypted. The images wait in memory: as much as the container's is needed.
 		},
 	}
 	f := cmd.Flags()
-	d.selectFlags(cmd, &o.selectOptions)
-	f.StringVar(&o.name, "name", "", "`name` of the checkpoint (default the next free of checkpoint1, checkpoint2, ...)")
-	f.Bool("rootfs", true, "take the container's writable layer, too")
-	f.StringSlice("volumes", nil, "take volumes, too: all, or these `names`")
-	f.Lookup("volumes").NoOptDefVal = checkpoint.AllVolumes
-	f.StringSlice("volume", nil, "leave a volume out of --volumes: `NAME=skip`")
+	f.StringVar(&o.name, "name", "", "`name` of the checkpoint (default: the next free of checkpoint1, checkpoint2, ...)")
 	f.Bool("leave-running", true, "let the container run on")
-	f.String("pre-dump", "off", "copy memory in rounds first: off, on or auto (on where the kernel can)")
-	f.Lookup("pre-dump").NoOptDefVal = "on"
+	d.syncFlag(f)
+	d.jsonFlag(cmd)
+	d.selectFlags(cmd, &o.selectOptions)
+	group(f, "Files", func(f *pflag.FlagSet) {
+		f.Bool("rootfs", true, "include the container's writable layer")
+		f.StringSlice("volumes", nil, "include volumes: all, or these `names`")
+		f.Lookup("volumes").NoOptDefVal = checkpoint.AllVolumes
+		f.StringSlice("volume", nil, "leave a volume out of --volumes: `NAME=skip`")
+	})
+	group(f, "Memory rounds", func(f *pflag.FlagSet) {
+		f.String("pre-dump", "off", "copy memory in rounds first: off, on or auto (on if the kernel can track changes)")
+		f.Lookup("pre-dump").NoOptDefVal = "on"
+		d.roundFlags(f, &o)
+	})
+	group(f, "Encryption", d.encryptFlags)
+	group(f, "CRIU", d.dumpFlags)
 	d.bind(f, map[string]string{
 		"checkpoint.leave_running": "leave-running", "checkpoint.pre_dump": "pre-dump",
 		"checkpoint.rootfs": "rootfs", "checkpoint.volumes": "volumes", "checkpoint.volume": "volume",
 	})
-	d.dumpFlags(f)
-	d.roundFlags(f, &o)
-	d.encryptFlags(f)
 	// A goal for the rounds asks for rounds.
 	cmd.PreRunE = func(*cobra.Command, []string) error {
 		if f.Changed("max-downtime") && !f.Changed("pre-dump") {
@@ -94,31 +103,35 @@ unencrypted. The images wait in memory: as much as the container's is needed.
 		}
 		return nil
 	}
-	d.jsonFlag(cmd)
 	return cmd
 }
 
-// dumpFlags are CRIU's options and --sync, for every command that dumps.
+// syncFlag says when a checkpoint is on the disk.
+func (d *deps) syncFlag(f *pflag.FlagSet) {
+	f.String("sync", config.SyncFull, "full: write the checkpoint to the disk before the command ends; none: leave that to the kernel, so that a power cut can damage it")
+	d.bind(f, map[string]string{"checkpoint.sync": "sync"})
+}
+
+// dumpFlags are CRIU's options, for every command that dumps.
 func (d *deps) dumpFlags(f *pflag.FlagSet) {
 	f.Bool("tcp-established", true, "checkpoint established TCP connections")
 	f.Bool("file-locks", true, "checkpoint file locks")
 	f.Bool("shell-job", false, "allow a session leader outside the container")
-	f.Bool("ext-unix-sk", false, "allow unix sockets connected to outside")
-	f.Bool("link-remap", false, "allow open files whose name is gone but whose inode has other names")
-	f.String("ghost-limit", "auto", "largest file to put into the images that is used but has no name any more (auto is what is needed, up to 256MiB)")
+	f.Bool("ext-unix-sk", false, "allow unix sockets connected to processes outside")
+	f.Bool("link-remap", false, "allow open files that were deleted but have other hard links")
+	f.String("ghost-limit", "auto", "largest deleted file that is still open to put into the images (auto: what is needed, up to 256MiB)")
 	f.String("manage-cgroups-mode", "soft", "ignore, none, props, soft, full or strict")
-	f.String("network-lock", "auto", "iptables, nftables, skip or auto (skip without TCP connections)")
-	f.String("sync", config.SyncFull, "full (the checkpoint is on the disk before the command ends) or none (the kernel writes it later; a power cut until then can damage it)")
+	f.String("network-lock", "auto", "iptables, nftables, skip or auto (skip if there are no TCP connections)")
 	f.String("criu-config", "", "CRIU configuration `file`")
 	f.Int("criu-log-level", 4, "verbosity of dump.log, 0 to 4")
-	f.Duration("criu-timeout", 0, "CRIU's limit for freezing the tasks (default CRIU's, 10s)")
-	f.Duration("criu-hang-timeout", 2*time.Minute, "end a CRIU that writes nothing for so long; 0 is never")
+	f.Duration("criu-timeout", 0, "CRIU's limit for freezing the tasks (default: CRIU's, 10s)")
+	f.Duration("criu-hang-timeout", 2*time.Minute, "kill CRIU if it makes no progress for this long (0 disables)")
 	d.bind(f, map[string]string{
 		"checkpoint.tcp_established": "tcp-established",
 		"checkpoint.file_locks":      "file-locks", "checkpoint.shell_job": "shell-job",
 		"checkpoint.ext_unix_sk": "ext-unix-sk", "checkpoint.link_remap": "link-remap",
 		"checkpoint.ghost_limit": "ghost-limit", "checkpoint.manage_cgroups_mode": "manage-cgroups-mode",
-		"checkpoint.network_lock": "network-lock", "checkpoint.sync": "sync", "criu.config": "criu-config",
+		"checkpoint.network_lock": "network-lock", "criu.config": "criu-config",
 		"criu.log_level": "criu-log-level", "criu.timeout": "criu-timeout", "criu.hang_timeout": "criu-hang-timeout",
 	})
 }

@@ -9,9 +9,11 @@ import (
 
 func newConfigCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "config",
-		Short:   "Show every setting and where it came from",
-		Long:    "Show the effective value of every setting, and the flag, variable, or file and line that it came from. No container is touched.\n" + exitHelp,
+		Use:   "config",
+		Short: "Show all settings and where they come from",
+		Long: `Show the effective value of every setting, and where it comes from: a flag, an
+environment variable, a line of the configuration file, or the default.
+` + exits(),
 		Example: "  checkpointctl config --json",
 		Args:    cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

@@ -13,21 +13,21 @@ import (
 
 // encryptFlags are for what writes a checkpoint.
 func (d *deps) encryptFlags(f *pflag.FlagSet) {
-	f.StringArray("encrypt-to", nil, "encrypt to this `recipient`: age1..., ssh-..., or @FILE with some (repeatable)")
-	f.String("passphrase-file", "", "encrypt by the passphrase in the first line of `file`")
+	f.StringArray("encrypt-to", nil, "encrypt to this `recipient`: age1..., ssh-..., or @FILE (repeatable)")
+	f.String("passphrase-file", "", "encrypt with the passphrase in the first line of `file`")
 	d.bind(f, map[string]string{"encrypt.to": "encrypt-to", "encrypt.passphrase_file": "passphrase-file"})
 	d.stageFlag(f)
 }
 
 // identityFlags are for what reads one.
 func (d *deps) identityFlags(f *pflag.FlagSet) {
-	f.String("identity", "", "age identity or SSH key `file` that opens an encrypted checkpoint")
-	f.String("passphrase-file", "", "open an encrypted checkpoint by the passphrase in the first line of `file`")
+	f.String("identity", "", "decrypt with the age identity or SSH private key in `file`")
+	f.String("passphrase-file", "", "decrypt with the passphrase in the first line of `file`")
 	d.bind(f, map[string]string{"encrypt.identity": "identity", "encrypt.passphrase_file": "passphrase-file"})
 }
 
 func (d *deps) stageFlag(f *pflag.FlagSet) {
-	f.String("stage", "", "`directory` for unencrypted images meanwhile (default in memory)")
+	f.String("stage", "", "keep unencrypted images in this `directory` meanwhile (default: in memory)")
 	d.bind(f, map[string]string{"encrypt.stage": "stage"})
 }
 

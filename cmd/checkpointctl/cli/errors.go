@@ -46,12 +46,6 @@ const (
 	exitInterrupted  = 130
 )
 
-const exitHelp = `
-Exit status: 0 ok, 2 usage or configuration, 3 incomplete, 10 no such container, 11 container
-not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount or
-a process is refused, 15 encrypted, 16 files changed since the checkpoint, 20 Docker, 21 CRIU, 22 dump
-failed, 23 restore failed, 24 damaged, 25 archive refused, 130 interrupted, 1 anything else.`
-
 var errNotRoot = errors.New("this needs root: CRIU reads the memory of other users' processes")
 
 // classify is the one place that turns errors into exit statuses and hints.

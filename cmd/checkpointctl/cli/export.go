@@ -26,21 +26,22 @@ func newExportCmd(d *deps) *cobra.Command {
 	var o exportOptions
 	cmd := &cobra.Command{
 		Use:   "export CONTAINER [CHECKPOINT] -o FILE|-",
-		Short: "Write a checkpoint into one file",
-		Long: `Write a checkpoint, by default the newest, into one file, for import on this or
-another host. With - it goes to stdout. No container is touched.
+		Short: "Export a checkpoint to a file",
+		Long: `Write a checkpoint, by default the newest, to a file that import reads on this or
+another host; with - to standard output. No container is touched.
 
-Every file is compared with the record on the way; a damaged checkpoint leaves no
-FILE. A checkpoint that continues others is written with them, as rounds of its
-own. The same checkpoint gives the same bytes, unless the file is encrypted.
+Every file is compared with the record on the way. If the checkpoint is damaged, no
+FILE is left. A checkpoint that continues others is exported together with them. The
+same checkpoint always gives the same bytes, unless the file is encrypted.
 
---encrypt-to encrypts all of it. Without it the file shows the container's memory to
-whoever has it, but of a checkpoint that is encrypted itself: that is written as it
-is. --sign signs the record, which has the sums of all files, by an SSH key.
+--encrypt-to encrypts the whole file. Without it, whoever has the file can read the
+container's memory, unless the checkpoint itself is encrypted; that one is exported
+as it is. --sign signs the record, which has the checksums of all files, with an SSH
+key.
 
-Entries are named as in Podman's checkpoints where they mean the same, so that
-other tools can show them: docs/design/0006-archives.md.
-` + exitHelp,
+Entries are named as in Podman's checkpoints where they mean the same, so that other
+tools can read them. docs/design/0006-archives.md has the format.
+` + exits(exitNoContainer, exitState, exitNoCheckpoint, exitSealed, exitCRIU, exitDamaged),
 		Example: `  checkpointctl export myapp before-upgrade -o myapp.ckpt
   checkpointctl export myapp/before-upgrade --encrypt-to age1... -o - | ssh host checkpointctl import -
   checkpointctl export myapp --sign ~/.ssh/id_ed25519 --compress none -o myapp.ckpt`,
@@ -61,12 +62,12 @@ other tools can show them: docs/design/0006-archives.md.
 		},
 	}
 	f := cmd.Flags()
-	f.StringVarP(&o.output, "output", "o", "", "`file` to write, - for stdout")
-	f.StringVar(&o.compress, "compress", string(archive.Zstd), "`none`, zstd or gzip")
-	f.IntVar(&o.level, "level", 0, "of the compression: 1 to 22 of zstd, 1 to 9 of gzip (default theirs)")
-	f.StringVar(&o.sign, "sign", "", "sign by the SSH private key in `file`")
-	f.StringArray("encrypt-to", nil, "encrypt to this `recipient`: age1..., ssh-..., or @FILE with some (repeatable)")
-	f.String("passphrase-file", "", "encrypt by the passphrase in the first line of `file`")
+	f.StringVarP(&o.output, "output", "o", "", "write to this `file`, or to standard output if it is -")
+	f.StringVar(&o.compress, "compress", string(archive.Zstd), "compression: `none`, zstd or gzip")
+	f.IntVar(&o.level, "level", 0, "compression level: 1 to 22 for zstd, 1 to 9 for gzip (default: theirs)")
+	f.StringVar(&o.sign, "sign", "", "sign with the SSH private key in `file`")
+	f.StringArray("encrypt-to", nil, "encrypt to this `recipient`: age1..., ssh-..., or @FILE (repeatable)")
+	f.String("passphrase-file", "", "encrypt with the passphrase in the first line of `file`")
 	d.bind(f, map[string]string{"encrypt.to": "encrypt-to", "encrypt.passphrase_file": "passphrase-file"})
 	_ = cmd.RegisterFlagCompletionFunc("compress", cobra.FixedCompletions([]string{"none", "zstd", "gzip"}, cobra.ShellCompDirectiveNoFileComp))
 	d.jsonFlag(cmd)

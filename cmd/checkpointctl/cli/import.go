@@ -25,20 +25,21 @@ func newImportCmd(d *deps) *cobra.Command {
 	var o importOptions
 	cmd := &cobra.Command{
 		Use:   "import FILE|-",
-		Short: "Take a checkpoint that was exported into the store",
-		Long: `Read what export wrote, from a file or from stdin, into the store. No container is
-touched: restore --name makes one from it.
+		Short: "Import an exported checkpoint into the store",
+		Long: `Read an archive that export wrote, from a file or from standard input, into the store.
+No container is touched; restore --name makes one from the checkpoint.
 
-An archive is not trusted. What is not a plain file, has a name that leads
-elsewhere, is there twice, is larger than declared or than --max-size, has other
-sums than its record, or is not of its record is refused by name, and so are records
-with keys that this version does not know, and images that do not agree. The
-checkpoint appears when all of it is there; after an error nothing is left.
---signed-by takes it only if one of these keys has signed it (export --sign).
+An archive is not trusted. It is refused, with the name of the entry, if an entry is
+not a plain file, has a name that leads elsewhere, appears twice, is larger than
+declared or than --max-size, or does not match its record. It is also refused if the
+record has keys that this version does not know or if CRIU's images contradict each
+other. The checkpoint appears once all of it is there; after an error nothing is left.
+With --signed-by, only archives signed by one of these keys (export --sign) are
+imported.
 
-What an archive says of its container is not used unless it is asked for: see
-restore --help.
-` + exitHelp,
+What an archive says about its container is not used unless you ask for it: see
+checkpointctl restore --help.
+` + exits(exitExists, exitSealed, exitCRIU, exitArchive),
 		Example: `  checkpointctl import myapp.ckpt
   checkpointctl import myapp.ckpt --as myapp2/copied --signed-by allowed_signers`,
 		Args: cobra.ExactArgs(1),
@@ -47,9 +48,9 @@ restore --help.
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.as, "as", "", "`NAME` or NAME/CHECKPOINT in the store (default the archive's own)")
-	f.StringVar(&o.signedBy, "signed-by", "", "want a signature by one of the SSH public keys in `file`, as id_ed25519.pub or allowed_signers")
-	f.StringVar(&o.maxSize, "max-size", "", "`bytes` that it may have unpacked, as in 20g (default what is free in the store)")
+	f.StringVar(&o.as, "as", "", "`NAME` or NAME/CHECKPOINT in the store (default: the archive's own)")
+	f.StringVar(&o.signedBy, "signed-by", "", "require a signature by one of the SSH public keys in `file`, such as id_ed25519.pub or allowed_signers")
+	f.StringVar(&o.maxSize, "max-size", "", "largest unpacked size in `bytes`, such as 20g (default: the free space of the store)")
 	d.identityFlags(f)
 	d.jsonFlag(cmd)
 	return cmd

@@ -20,13 +20,14 @@ import (
 func newInspectCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "inspect CONTAINER [CHECKPOINT]",
-		Short: "Show what a checkpoint of a container would have to deal with, or has",
-		Long: `Show namespaces, cgroups, networks and the mount plan of a container; or, of a
-checkpoint of it, what they were then, its rounds, figures and versions.
+		Short: "Show a container's checkpoint plan, or a checkpoint's details",
+		Long: `Show the namespaces, cgroups and networks of a container, how each mount would be
+handled, and, for a running container and as root, whether it can be checkpointed.
+With CHECKPOINT, show what was recorded: the same as of then, sizes, pre-dump rounds,
+timings and versions.
 
-The container is not touched. For a running one it says, to root, whether a
-checkpoint would be refused, and why. What comes from /proc is shown for a running one.
-` + exitHelp,
+The container is not touched.
+` + exits(exitNoContainer, exitNoCheckpoint, exitDocker, exitCRIU),
 		Example: `  checkpointctl inspect myapp --json
   checkpointctl inspect myapp before-upgrade`,
 		Args:              cobra.RangeArgs(1, 2),

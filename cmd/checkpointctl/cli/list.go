@@ -32,7 +32,8 @@ func newListCmd(d *deps) *cobra.Command {
 		Use:     "list [CONTAINER]",
 		Aliases: []string{"ls"},
 		Short:   "List checkpoints",
-		Long:    "List the checkpoints of a container, or all, oldest first. No container is touched.\n" + exitHelp,
+		Long: `List the checkpoints of a container, or of all, oldest first.
+` + exits(exitNoContainer, exitNoCheckpoint, exitCRIU),
 		Example: `  checkpointctl list myapp
   checkpointctl list --label app=shop --since 24h --sort size
   checkpointctl list --format '{{.name}}/{{.checkpoint}} {{.size_bytes}}'`,
@@ -46,12 +47,12 @@ func newListCmd(d *deps) *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.container, "container", "", "of this `container` only, as the argument")
-	f.StringArrayVar(&o.labels, "label", nil, "of containers with this label: `KEY` or KEY=VALUE; all of several")
-	f.DurationVar(&o.since, "since", 0, "made in the last so much time (as in 24h)")
-	f.StringVar(&o.sort, "sort", "created", "by created, name or size")
-	f.StringVar(&o.format, "format", "", "Go `template` for each, on the keys of the JSON record")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "only CONTAINER/CHECKPOINT")
+	f.StringVar(&o.container, "container", "", "same as the argument: only checkpoints of this `container`")
+	f.StringArrayVar(&o.labels, "label", nil, "only checkpoints of containers with this label: `KEY` or KEY=VALUE (repeatable: must have all)")
+	f.DurationVar(&o.since, "since", 0, "only checkpoints made within this time, such as 24h")
+	f.StringVar(&o.sort, "sort", "created", "sort by created, name or size")
+	f.StringVar(&o.format, "format", "", "print each checkpoint by this Go `template`, with the keys of the JSON record")
+	f.BoolVarP(&o.quiet, "quiet", "q", false, "only print CONTAINER/CHECKPOINT")
 	d.jsonFlag(cmd)
 	return cmd
 }

@@ -25,10 +25,10 @@ func newLogsCmd(d *deps) *cobra.Command {
 	var o logsOptions
 	cmd := &cobra.Command{
 		Use:   "logs CONTAINER [CHECKPOINT]",
-		Short: "Show CRIU's log of a checkpoint",
-		Long: `Show CRIU's log of a dump, or of the last restore with --restore, by default the
-newest one of the container, failed ones included. No container is touched.
-` + exitHelp,
+		Short: "Show CRIU's log of a dump or a restore",
+		Long: `Show CRIU's log of a dump, or with --restore of the last restore. By default it is the
+container's newest dump, also if that failed.
+` + exits(exitNoContainer, exitNoCheckpoint, exitSealed, exitCRIU),
 		Example:           "  checkpointctl logs myapp --errors",
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: d.completeNames,
@@ -41,10 +41,10 @@ newest one of the container, failed ones included. No container is touched.
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVar(&o.errors, "errors", false, "only the first error, the lines before it and what it usually means")
-	f.BoolVar(&o.restore, "restore", false, "the log of the last restore")
+	f.BoolVar(&o.errors, "errors", false, "only show the first error, the lines before it and what it usually means")
+	f.BoolVar(&o.restore, "restore", false, "show the log of the last restore")
 	d.identityFlags(f)
-	f.BoolVarP(&o.follow, "follow", "f", false, "go on while the dump runs")
+	f.BoolVarP(&o.follow, "follow", "f", false, "follow the log while the dump runs")
 	return cmd
 }
 

@@ -15,14 +15,13 @@ func newPreDumpCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "pre-dump CONTAINER",
 		Short: "Copy a running container's memory ahead of a checkpoint",
-		Long: `Copy the memory of a running container in rounds, and leave them in the store for
-a later checkpoint --parent, which then writes only what changed since.
+		Long: `Copy the memory of a running container in rounds, for a later checkpoint --parent,
+which then writes only what changed since.
 
-The container is frozen for a moment in every round and runs on. The rounds
-cannot be restored by themselves, and serve until the container stops or another
-pre-dump of it is made. If anything fails the container runs on and nothing is
-left in the store but the log.
-` + exitHelp,
+The container is frozen for a moment in each round, and runs on. The rounds cannot be
+restored on their own. They are of use until the container stops or is pre-dumped
+again. If anything fails, the container runs on and only CRIU's log is kept.
+` + exits(exitNoContainer, exitState, exitNoCheckpoint, exitExists, exitRefused, exitDocker, exitCRIU, exitDump),
 		Example: `  checkpointctl pre-dump myapp --name morning
   checkpointctl checkpoint myapp --parent morning`,
 		Args:              cobra.ExactArgs(1),
@@ -34,23 +33,24 @@ left in the store but the log.
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&o.name, "name", "", "`name` of the rounds (default the next free of checkpoint1, checkpoint2, ...)")
-	d.dumpFlags(f)
-	d.roundFlags(f, &o)
+	f.StringVar(&o.name, "name", "", "`name` of the rounds (default: the next free of checkpoint1, checkpoint2, ...)")
+	d.syncFlag(f)
 	d.jsonFlag(cmd)
+	group(f, "Memory rounds", func(f *pflag.FlagSet) { d.roundFlags(f, &o) })
+	group(f, "CRIU", d.dumpFlags)
 	return cmd
 }
 
 // roundFlags say how rounds are made and when they end.
 func (d *deps) roundFlags(f *pflag.FlagSet, o *checkpointOptions) {
-	f.StringVar(&o.parent, "parent", "", "`checkpoint` or pre-dump of the container to continue")
-	f.Duration("max-downtime", 0, "goal for how long the final dump stops the container")
-	f.Int("min-rounds", 1, "fewest rounds to make")
-	f.Int("max-rounds", 8, "most rounds to make")
-	f.Duration("max-time", 0, "longest time for all rounds (default 5m)")
-	f.Int("min-pages", 64, "so few dirty pages are not worth another round")
+	f.StringVar(&o.parent, "parent", "", "`checkpoint` or pre-dump of the same container to continue")
+	f.Duration("max-downtime", 0, "how long the final dump may stop the container")
+	f.Int("min-rounds", 1, "make at least this many rounds")
+	f.Int("max-rounds", 8, "make at most this many rounds")
+	f.Duration("max-time", 0, "stop after this time (default: 5m)")
+	f.Int("min-pages", 64, "stop when a round finds at most this many dirty pages")
 	f.String("pre-dump-mode", "splice", "how CRIU reads memory in a round: splice or read")
-	f.Bool("auto-dedup", true, "free pages of earlier rounds that a later one replaced")
+	f.Bool("auto-dedup", true, "free pages of earlier rounds that a later round replaced")
 	d.bind(f, map[string]string{
 		"pre_dump.max_downtime": "max-downtime", "pre_dump.min_rounds": "min-rounds", "pre_dump.max_rounds": "max-rounds", "pre_dump.max_time": "max-time",
 		"pre_dump.min_pages": "min-pages", "pre_dump.mode": "pre-dump-mode", "pre_dump.auto_dedup": "auto-dedup",

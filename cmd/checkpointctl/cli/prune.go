@@ -22,15 +22,15 @@ func newPruneCmd(d *deps) *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "prune [CONTAINER...]",
-		Short: "Remove checkpoints that no keep rule wants",
-		Long: `Remove the checkpoints that no rule keeps, of the containers named or of all in
-the store, each container by itself. No container is touched.
+		Short: "Remove old checkpoints by keep rules",
+		Long: `Remove the checkpoints that no rule keeps, of the given containers or of all in the
+store. The rules apply to each container separately. No container is touched.
 
-A checkpoint stays if any rule wants it. The newest checkpoint of a container
-always stays, and so does what a kept one needs as its parent, and one from which
-a container still fetches its memory. --max-size lets the oldest go until the rest
-of the container's fits. Times are in UTC.
-` + exitHelp,
+A checkpoint is kept if any rule keeps it. The newest checkpoint of a container is
+always kept, and so are the parents of kept checkpoints and checkpoints from which a
+container still fetches its memory. --max-size removes the oldest checkpoints of a
+container until the rest fits. Times are in UTC.
+` + exits(exitNoCheckpoint, exitExists, exitCRIU),
 		Example: `  checkpointctl prune --keep-daily 7 --keep-weekly 4 --dry-run
   checkpointctl prune myapp --keep-last 3 --max-size 20GiB`,
 		ValidArgsFunction: d.completeContainers,
@@ -39,13 +39,13 @@ of the container's fits. Times are in UTC.
 		},
 	}
 	f := cmd.Flags()
-	f.BoolVarP(&dryRun, "dry-run", "n", false, "say what would be removed, and remove nothing")
-	f.Int("keep-last", 0, "keep the newest `N`")
-	f.Int("keep-hourly", 0, "keep the newest of each of the last `N` hours that have one")
-	f.Int("keep-daily", 0, "the same with days")
-	f.Int("keep-weekly", 0, "the same with ISO weeks")
-	f.Duration("keep-within", 0, "keep all at most so much older than the newest (as in 48h)")
-	f.String("max-size", "", "keep at most so much of a container (as in 20GiB)")
+	f.BoolVarP(&dryRun, "dry-run", "n", false, "only print what would be removed")
+	f.Int("keep-last", 0, "keep the newest `N` checkpoints")
+	f.Int("keep-hourly", 0, "keep the newest checkpoint of each of the last `N` hours that have one")
+	f.Int("keep-daily", 0, "the same for the last `N` days")
+	f.Int("keep-weekly", 0, "the same for the last `N` ISO weeks")
+	f.Duration("keep-within", 0, "keep checkpoints at most this much older than the newest, such as 48h")
+	f.String("max-size", "", "keep at most this much of each container, such as 20GiB")
 	d.bind(f, map[string]string{
 		"prune.keep_last": "keep-last", "prune.keep_hourly": "keep-hourly", "prune.keep_daily": "keep-daily",
 		"prune.keep_weekly": "keep-weekly", "prune.keep_within": "keep-within", "prune.max_size": "max-size",

@@ -17,25 +17,25 @@ func newRepairCmd(d *deps) *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
 		Use:   "repair",
-		Short: "Undo what runs that were killed left behind",
-		Long: `Find what a killed checkpointctl, CRIU or Docker left, in the store, on the host
-and in running containers, and undo it: incomplete checkpoints, a restore with its
-link before runc, runc's directory of a start that was killed, a network lock, TCP
-sockets in repair mode, a frozen cgroup, a paused container, what is known of a lazy
-restore that failed, a rollback of files. A whole checkpoint whose container was killed for it is
-published.
+		Short: "Clean up after interrupted runs",
+		Long: `Find what a killed checkpointctl, CRIU or Docker left behind in the store, on the
+host and in running containers, and clean it up: incomplete checkpoints, unfinished
+restores with their link to checkpointctl-runtime, runc's directory of a start that
+was killed, network locks, TCP sockets in repair mode, frozen cgroups, paused
+containers, records of lazy restores that failed, and unfinished rollbacks of files.
+A complete checkpoint for which a container was killed is published.
 
-What belongs to a run that is alive is left alone; so are logs of failures, and
-images that may be all there is of a container. The next checkpoint or restore of
-a container does the same for that one.
-` + exitHelp,
+What belongs to a run that is still alive is left alone. Logs of failures, and images
+that may be all that is left of a container, are kept. The next checkpoint or restore
+of a container does the same for that container.
+` + exits(exitExists, exitDocker, exitCRIU),
 		Example: "  checkpointctl repair --dry-run",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runRepair(cmd.Context(), d, dryRun)
 		},
 	}
-	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "say what would be done, and do nothing")
+	cmd.Flags().BoolVarP(&dryRun, "dry-run", "n", false, "only print what would be done")
 	d.jsonFlag(cmd)
 	return cmd
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
@@ -22,59 +23,50 @@ func newRestoreCmd(d *deps) *cobra.Command {
 	var o restoreOptions
 	cmd := &cobra.Command{
 		Use:   "restore CONTAINER [CHECKPOINT] | CONTAINER[/CHECKPOINT]...",
-		Short: "Bring stopped containers back from checkpoints",
-		Long: `Start a stopped container from a checkpoint, by default the newest. Its files
-are compared with its record first, all of them, and a damaged checkpoint is
-refused; --no-verify compares their sizes only.
+		Short: "Restore stopped containers from checkpoints",
+		Long: `Start a stopped container from a checkpoint, by default the newest. Docker itself
+starts it, so that logs, exec, stop, ports and restart policies work as before.
 
-If the container ran on after its checkpoint and changed its own files, or files that
-it has in use were changed, its memory does not go with them any more and the restore
-is refused. --files=rollback restores with the files of the checkpoint, its writable
-layer and the volumes that were taken; what was there stays beside until the restore
-has succeeded, and --keep-changed keeps it. --files=keep restores with the files as
-they are now. Nothing of that is needed for a container that was stopped by its
-checkpoint: checkpoint --leave-running=false.
+The checkpoint is verified first, and refused if it is damaged. Everything else that
+would make the restore fail is looked for before Docker is asked, too. If the restore
+fails, the container is stopped, as before. The checkpoint stays in the store.
+--dry-run prints what would be done, or why it would be refused.
 
---into starts another stopped container from it: one that was renamed or created
-anew, or a second one. CONTAINER is then the name in the store, and may be gone
-from Docker. Both must be of one image and have the same user, capabilities,
-mounts, namespaces and runtime; what their volumes and binds are may differ, and so
-may hostname, address and published ports: this is said.
+Established TCP connections go on if the container gets the same IP address again;
+--tcp-close closes them.
 
---name makes a new container from what the checkpoint keeps of the old one's
-configuration, which may be gone, with its files where the checkpoint has them, and
-starts it from there. --publish, --network, --ip, --volume and --bind say what shall
-differ. What stands against it is found before anything is made; if the restore
-fails, what was made is removed. --clones makes several.
+If the container ran on after its checkpoint and its files changed, its memory does
+not match them any more and the restore is refused. --files=rollback brings back the
+checkpoint's files: the writable layer and the volumes that it includes. The files
+they replace are deleted once the restore has succeeded, or kept with --keep-changed.
+--files=keep restores with the files as they are now. A container that was stopped by
+its checkpoint (checkpoint --leave-running=false) needs neither.
 
-Of an imported checkpoint the container gets nothing that reaches out of it: no
-privileges, devices, bind mounts (but those of --bind), volumes that are here
-already, labels, annotations, log options and published ports (but for --accept). If
-the images of an imported checkpoint have capabilities, mounts, namespaces or the
-lack of a seccomp filter that the container is not allowed, which CRIU would restore
-all the same, it is refused, also with --into. --allow-privileges is the only way
-past, and says what it lets through.
+--into starts another stopped container instead, such as one that was renamed or
+created again. CONTAINER is then the name in the store. Both containers must have the
+same image, user, capabilities, mounts, namespaces and runtime. Different volumes,
+bind sources, hostnames, addresses and published ports are reported.
 
-Several containers are restored one after the other, the owner of a namespace
-before those that share it: all or none. Each is refused, if at all, before the
-first one starts; if one fails, those before it are killed again. --group takes all
-that a checkpoint was taken together with (checkpoint --consistent). Where several
-share a network namespace (--network container:NAME), it takes no packets in until
-the last is back, so that connections between them go on.
+--name creates a new container from the configuration and the files that the
+checkpoint has, and starts that. --clones creates several. If the restore fails, the
+new container is removed.
 
-Docker itself starts it, so that logs, exec, stop, ports and restart policy go on
-working. Established TCP connections come back if the container gets the same IP
-again; --tcp-close closes them. If the restore fails the container is stopped, as
-before. The checkpoint stays in the store. --dry-run says what would be done, or
-why it would be refused, and touches nothing.
+A container made from an imported checkpoint gets no privileges, devices, bind mounts,
+existing volumes, labels, annotations, log options or published ports, unless --accept
+or --bind asks for them. The restore is refused if CRIU's images would give processes
+more than the container is allowed, unless --allow-privileges is given.
 
-With --lazy-pages the container runs as soon as its processes are there, and
-criu lazy-pages brings their memory after that, what they touch first. All files
-are read and compared with the record before, unless --no-verify is given. list and
-inspect show how far it is. Until it is over the checkpoint cannot be removed, and
-a checkpoint of the container waits. If criu lazy-pages is killed the container is
-killed, too: it would go on with zeros for memory; restore it again.
-` + exitHelp,
+Several containers are restored one after the other, those that own a namespace before
+those that share it. Either all are restored or none. --group restores all containers
+that were checkpointed together (checkpoint --consistent). A shared network namespace
+receives no packets until its last container is back, so that connections between
+its containers go on.
+
+With --lazy-pages the container runs before its memory is there, and criu lazy-pages
+fetches the rest in the background. list and inspect show the progress. Until it is
+done, the checkpoint cannot be removed and the container cannot be checkpointed. If
+criu lazy-pages is killed, the container is killed too; restore it again.
+` + exits(exitNoContainer, exitState, exitNoCheckpoint, exitExists, exitRefused, exitSealed, exitFiles, exitDocker, exitCRIU, exitRestore, exitDamaged),
 		Example: `  checkpointctl restore myapp before-upgrade
   checkpointctl restore myapp/before-upgrade --into myapp2
   checkpointctl restore myapp/before-upgrade --name myapp3 -p 8081:80
@@ -115,21 +107,23 @@ killed, too: it would go on with zeros for memory; restore it again.
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.into, "into", "", "start this stopped `container` instead of the checkpoint's own")
-	f.BoolVar(&o.group, "group", false, "restore all that the checkpoint was taken together with; CONTAINER may be the group's ID")
-	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say what would be done, and touch nothing")
-	f.BoolVar(&o.noVerify, "no-verify", false, "compare file sizes only, do not read the checkpoint first")
-	f.String("files", "refuse", "what to do if files changed since the checkpoint: `refuse`, keep (restore with the files as they are now) or rollback (with those of the checkpoint)")
-	f.StringVar(&o.keepChanged, "keep-changed", "", "with --files=rollback, write what was there as tars into this `directory`")
+	f.BoolVar(&o.group, "group", false, "restore all containers that were checkpointed together; CONTAINER may be the group's ID")
+	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "only print what would be done")
+	f.BoolVar(&o.noVerify, "no-verify", false, "only compare file sizes instead of reading the whole checkpoint first")
+	f.String("files", "refuse", "if files changed since the checkpoint: `refuse`, rollback (bring back the checkpoint's files) or keep (restore with the files as they are now)")
+	f.StringVar(&o.keepChanged, "keep-changed", "", "with --files=rollback, keep the replaced files as tars in this `directory`")
 	d.bind(f, map[string]string{"restore.files": "files"})
 	f.BoolVar(&o.tcpClose, "tcp-close", false, "close established TCP connections instead of restoring them")
 	_ = cmd.RegisterFlagCompletionFunc("into", func(cmd *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
 		return d.completeNames(cmd, nil, word)
 	})
-	f.BoolVar(&o.lazyPages, "lazy-pages", false, "run the container before its memory is there")
-	o.new.flags(cmd)
-	d.identityFlags(f)
-	d.stageFlag(f)
+	f.BoolVar(&o.lazyPages, "lazy-pages", false, "run the container before all of its memory is read")
 	d.jsonFlag(cmd)
+	o.new.flags(cmd)
+	group(f, "Encryption", func(f *pflag.FlagSet) {
+		d.identityFlags(f)
+		d.stageFlag(f)
+	})
 	return cmd
 }
 

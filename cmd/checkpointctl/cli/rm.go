@@ -15,7 +15,9 @@ func newRmCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm CONTAINER CHECKPOINT... | CONTAINER/CHECKPOINT...",
 		Short: "Remove checkpoints",
-		Long:  "Remove checkpoints from the store. No container is touched.\n" + exitHelp,
+		Long: `Remove checkpoints from the store. A checkpoint that another one continues, or from
+which a container still fetches its memory, is refused. No container is touched.
+` + exits(exitNoContainer, exitNoCheckpoint, exitExists, exitCRIU),
 		Example: `  checkpointctl rm myapp before-upgrade
   checkpointctl rm myapp/before-upgrade db/before-upgrade`,
 		Args:              cobra.MinimumNArgs(1),

@@ -7,7 +7,7 @@ import (
 func newRootCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:           "checkpointctl",
-		Short:         "Checkpoint Docker containers through CRIU, and bring them back",
+		Short:         "Checkpoint and restore Docker containers with CRIU",
 		Version:       Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -19,15 +19,29 @@ func newRootCmd(d *deps) *cobra.Command {
 	cmd.SetOut(d.out)
 	cmd.SetErr(d.errOut)
 	f := cmd.PersistentFlags()
-	f.StringVar(&d.configFile, "config", "", "configuration `file` (default ./checkpointctl.yaml, one in the user's configuration directory, or /etc/checkpointctl)")
-	f.String("dir", "", "store of checkpoints (default /var/lib/checkpointctl)")
-	f.String("docker-host", "", "Docker daemon to ask (default $DOCKER_HOST or Docker's own)")
-	f.String("criu", "", "criu `binary` (default the one on PATH)")
-	f.String("log-level", "", "debug, info, warning or error (default warning)")
+	f.StringVar(&d.configFile, "config", "", "configuration `file` (default: ./checkpointctl.yaml, or one in the user's configuration directory or /etc/checkpointctl)")
+	f.String("dir", "", "`directory` of the store (default: /var/lib/checkpointctl)")
+	f.String("docker-host", "", "`address` of the Docker daemon (default: $DOCKER_HOST or Docker's own)")
+	f.String("criu", "", "CRIU `binary` (default: the one on PATH)")
+	f.String("log-level", "", "`level` of messages: debug, info, warning or error (default: warning)")
 	d.bind(f, map[string]string{"dir": "dir", "docker.host": "docker-host", "criu.path": "criu", "log_level": "log-level"})
-	cmd.AddCommand(
-		newCheckpointCmd(d), newPreDumpCmd(d), newRestoreCmd(d), newInspectCmd(d), newListCmd(d),
-		newLogsCmd(d), newRmCmd(d), newPruneCmd(d), newVerifyCmd(d), newRepairCmd(d), newExportCmd(d), newImportCmd(d), newCheckCmd(d), newRuntimeCmd(d), newConfigCmd(d),
-	)
+	for _, g := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{"containers", "Containers:", []*cobra.Command{newCheckpointCmd(d), newPreDumpCmd(d), newRestoreCmd(d), newInspectCmd(d)}},
+		{"store", "Checkpoints in the store:", []*cobra.Command{newListCmd(d), newLogsCmd(d), newVerifyCmd(d), newRmCmd(d), newPruneCmd(d), newExportCmd(d), newImportCmd(d)}},
+		{"host", "This host:", []*cobra.Command{newCheckCmd(d), newRepairCmd(d), newRuntimeCmd(d), newConfigCmd(d)}},
+	} {
+		cmd.AddGroup(&cobra.Group{ID: g.id, Title: g.title})
+		for _, c := range g.commands {
+			c.GroupID = g.id
+			c.Flags().SortFlags = false
+			cmd.AddCommand(c)
+		}
+	}
+	cmd.SetHelpCommandGroupID("host")
+	cmd.SetCompletionCommandGroupID("host")
+	cmd.SetUsageFunc(usage)
 	return cmd
 }

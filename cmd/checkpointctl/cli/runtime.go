@@ -16,10 +16,9 @@ func newRuntimeCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "runtime",
 		Short: "Register checkpointctl-runtime with Docker",
-		Long: `Register checkpointctl-runtime with Docker, or take it out again. It is not needed
-where checkpointctl check says that restores go by a link. Where no link can be
-made, because the directories before runc are read-only, containers that were
-created with --runtime ` + dockerd.Runtime + ` can be restored.
+		Long: `Register checkpointctl-runtime as a runtime of Docker, or remove it again. This is
+only needed on hosts where checkpointctl check says that no link to it can be made
+before runc. Containers created with --runtime ` + dockerd.Runtime + ` can be restored there.
 `,
 		Args: cobra.NoArgs,
 	}
@@ -32,28 +31,28 @@ func newRuntimeInstallCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "install",
 		Short: "Add checkpointctl-runtime to Docker's runtimes",
-		Long: `Add checkpointctl-runtime to the runtimes in Docker's daemon.json, keep the rest of
-that file, and let Docker read it again, without a restart. Containers run on.
---default is refused where the file names another default runtime.
-` + exitHelp,
+		Long: `Add checkpointctl-runtime to the runtimes in Docker's daemon.json and reload Docker,
+without a restart. The rest of the file stays as it is, and containers run on.
+--default is refused if the file names another default runtime.
+` + exits(exitDocker, exitCRIU),
 		Example: "  checkpointctl runtime install --default\n  docker run -d --runtime " + dockerd.Runtime + " nginx",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runRuntimeInstall(cmd.Context(), d, asDefault)
 		},
 	}
-	cmd.Flags().BoolVar(&asDefault, "default", false, "make it the runtime of new containers")
+	cmd.Flags().BoolVar(&asDefault, "default", false, "make it the default runtime of new containers")
 	return cmd
 }
 
 func newRuntimeUninstallCmd(d *deps) *cobra.Command {
 	return &cobra.Command{
 		Use:   "uninstall",
-		Short: "Take checkpointctl-runtime out of Docker's runtimes",
-		Long: `Take checkpointctl-runtime out of Docker's daemon.json and let Docker read it again.
-It is refused while there are containers with this runtime, running or not: Docker
+		Short: "Remove checkpointctl-runtime from Docker's runtimes",
+		Long: `Remove checkpointctl-runtime from Docker's daemon.json and reload Docker. This is
+refused while there are containers with this runtime, running or not, because Docker
 could not start them any more.
-` + exitHelp,
+` + exits(exitState, exitDocker, exitCRIU),
 		Example: "  checkpointctl runtime uninstall",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/checkpointctl/checkpointctl/internal/batch"
 	"github.com/checkpointctl/checkpointctl/internal/config"
@@ -25,16 +26,18 @@ type selectOptions struct {
 
 func (d *deps) selectFlags(cmd *cobra.Command, o *selectOptions) {
 	f := cmd.Flags()
-	f.BoolVar(&o.All, "all", false, "all running containers")
-	f.StringArrayVar(&o.Labels, "label", nil, "running ones with this label: `KEY` or KEY=VALUE; all of several")
-	f.StringVar(&o.ComposeProject, "compose-project", "", "running ones of this Docker Compose project")
-	f.StringVar(&o.Image, "image", "", "running ones whose image matches this `pattern`")
-	f.StringArrayVar(&o.Exclude, "exclude", nil, "but none whose name matches this `pattern`")
-	f.StringVar(&o.batch, "batch", "", "the `name` of a batch in the configuration file")
-	f.BoolVarP(&o.dryRun, "dry-run", "n", false, "say which containers would be taken, and touch none")
-	f.BoolVar(&o.allowEmpty, "allow-empty", false, "it is no error if there is none to take")
-	f.BoolVar(&o.consistent, "consistent", false, "freeze all before the first is dumped, and keep all or none")
-	f.IntVar(&o.concurrency, "concurrency", 0, "how many are dumped at once (default the number of CPUs)")
+	group(f, "Several containers", func(f *pflag.FlagSet) {
+		f.BoolVar(&o.All, "all", false, "checkpoint all running containers")
+		f.StringArrayVar(&o.Labels, "label", nil, "checkpoint running containers with this label: `KEY` or KEY=VALUE (repeatable: must have all)")
+		f.StringVar(&o.ComposeProject, "compose-project", "", "checkpoint running containers of this Docker Compose project")
+		f.StringVar(&o.Image, "image", "", "checkpoint running containers whose image matches this `pattern`")
+		f.StringVar(&o.batch, "batch", "", "checkpoint the batch of this `name` in the configuration file")
+		f.StringArrayVar(&o.Exclude, "exclude", nil, "leave out containers whose name matches this `pattern` (repeatable)")
+		f.BoolVarP(&o.dryRun, "dry-run", "n", false, "only print which containers would be checkpointed")
+		f.BoolVar(&o.allowEmpty, "allow-empty", false, "succeed if no container matches")
+		f.BoolVar(&o.consistent, "consistent", false, "freeze all containers before the first is dumped; keep all checkpoints or none")
+		f.IntVar(&o.concurrency, "concurrency", 0, "how many containers to dump in parallel (default: the number of CPUs)")
+	})
 	_ = cmd.RegisterFlagCompletionFunc("batch", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		if d.load() != nil {
 			return nil, cobra.ShellCompDirectiveError

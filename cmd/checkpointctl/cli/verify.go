@@ -25,13 +25,13 @@ func newVerifyCmd(d *deps) *cobra.Command {
 	var all bool
 	cmd := &cobra.Command{
 		Use:   "verify [CONTAINER [CHECKPOINT]]",
-		Short: "Check that checkpoints are as they were made",
-		Long: `Read every file of a checkpoint, of all of a container, or of the whole store, and
-compare it with the checkpoint's record: files changed, cut short, missing or
-extra, and broken links to parents are named. So are images of CRIU that do not
-decode, or that contradict each other; of encrypted checkpoints with --identity.
-No container is touched.
-` + exitHelp,
+		Short: "Check that checkpoints are intact",
+		Long: `Read every file of a checkpoint, of all checkpoints of a container, or of the whole
+store, and compare it with the checkpoint's record. Files that are changed, truncated,
+missing or unexpected are reported, and so are missing parents. CRIU's images must
+decode and agree with each other; those of encrypted checkpoints are checked with
+--identity. No container is touched.
+` + exits(exitNoContainer, exitNoCheckpoint, exitSealed, exitCRIU, exitDamaged),
 		Example:           "  checkpointctl verify myapp before-upgrade",
 		Args:              cobra.MaximumNArgs(2),
 		ValidArgsFunction: d.completeNames,
@@ -46,7 +46,7 @@ No container is touched.
 			return runVerify(cmd.Context(), d, container, checkpoint)
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "the whole store, as without arguments")
+	cmd.Flags().BoolVar(&all, "all", false, "verify the whole store, the default without arguments")
 	d.identityFlags(cmd.Flags())
 	d.stageFlag(cmd.Flags())
 	d.jsonFlag(cmd)
