@@ -23,7 +23,8 @@ runtime:
 install: build
 	install -D -m 0755 bin/checkpointctl $(DESTDIR)$(PREFIX)/bin/checkpointctl
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/libexec/checkpointctl libexec/checkpointctl/*
-	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/libexec/docker/cli-plugins
+	ln -sf ../../../bin/checkpointctl $(DESTDIR)$(PREFIX)/libexec/docker/cli-plugins/docker-checkpointctl
 	for unit in configs/systemd/*; do \
 		sed 's,/usr/local/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 

@@ -53,8 +53,8 @@ func New(host string, timeout time.Duration) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 	}
-	if strings.HasPrefix(api.DaemonHost(), "tcp:") {
-		return nil, fmt.Errorf("%w: %s: CRIU must run on the daemon's own machine", ErrNotSetUp, api.DaemonHost())
+	if host := api.DaemonHost(); !strings.HasPrefix(host, "unix:") {
+		return nil, fmt.Errorf("%w: %s: CRIU must run on the daemon's own host: run checkpointctl there", ErrNotSetUp, host)
 	}
 	return &Client{api: api, timeout: timeout}, nil
 }

@@ -19,6 +19,10 @@ func TestInstall(t *testing.T) {
 	if out, err := exec.Command(binary, "--version").Output(); err != nil || !strings.Contains(string(out), "test") {
 		t.Errorf("%v: %s", err, out)
 	}
+	plugin := filepath.Join(prefix, "libexec", "docker", "cli-plugins", "docker-checkpointctl")
+	if out, err := exec.Command(plugin, "docker-cli-plugin-metadata").Output(); err != nil || !strings.Contains(string(out), `"Version":"test"`) {
+		t.Errorf("%v: %s", err, out)
+	}
 	units := filepath.Join(prefix, "lib", "systemd", "system")
 	service := filepath.Join(units, "checkpointctl@.service")
 	timer := filepath.Join(units, "checkpointctl@.timer")

@@ -31,8 +31,9 @@ type deps struct {
 	configFile  string
 	flags       []boundFlag
 	cfg         config.Settings
-	parsed      bool // the command line was well formed
-	json        bool // the command's --json
+	args        []string // of the command line
+	parsed      bool     // the command line was well formed
+	json        bool     // the command's --json
 }
 
 // boundFlag is a flag of some command that overrides a config key.

@@ -72,7 +72,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 	case errors.As(err, &several):
 		return several.code, ""
 	case !parsed:
-		return exitUsage, "checkpointctl --help"
+		return exitUsage, ""
 	case errors.Is(err, metadata.ErrExposed):
 		return exitUsage, "give it to root and chmod 700 it, or take another --dir"
 	case errors.Is(err, metadata.ErrNoAccess):

@@ -8,7 +8,7 @@ import (
 func TestOneLine(t *testing.T) {
 	for text, want := range map[string]string{
 		"plain": "plain",
-		"unknown command \"lst\" for \"checkpointctl\"\n\nDid you mean this?\n\tlist\n": `unknown command "lst" for "checkpointctl"; Did you mean this?; list`,
+		"one line\n\nanother\n\tlast\n": `one line; another; last`,
 		"unknown flag: --\x1b[31m\a": `unknown flag: --\x1b[31m\x07`,
 		"a\tb\u0085c":                `a b\x85c`,
 		"größer":                     "größer",

@@ -4,10 +4,14 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 // Version is set by the linker.
@@ -17,7 +21,7 @@ var Version = "devel"
 func Main() int {
 	ctx, stop := signal.NotifyContext(context.Background(), ends()...)
 	defer stop()
-	return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	return run(ctx, os.Args, os.Stdout, os.Stderr)
 }
 
 // ends returns the signals that are to end a command, which then undoes what it
@@ -33,11 +37,11 @@ func ends() []os.Signal {
 	return list
 }
 
+// run runs a command line, of which the first is the program.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	d := newDeps(stdout, stderr)
 	root := newRootCmd(d)
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
+	err := execute(ctx, d, root, args)
 	if err == nil {
 		return exitOK
 	}
@@ -46,6 +50,36 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitInterrupted
 	}
 	code, hint := classify(err, d.parsed)
+	if !d.parsed {
+		hint = usageHint(root, d.args)
+	}
 	report(d, err, code, hint)
 	return code
+}
+
+func execute(ctx context.Context, d *deps, root *cobra.Command, args []string) (err error) {
+	d.args = args[1:]
+	if asPlugin(args[0]) {
+		if len(d.args) == 1 && d.args[0] == pluginMetadata {
+			return d.metadata(root.Short)
+		}
+		if d.args, err = pluginArgs(d.args); err != nil {
+			return err
+		}
+		root.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "docker " + command}
+	}
+	root.SetArgs(d.args)
+	return root.ExecuteContext(ctx)
+}
+
+// usageHint says what was likely meant by a command line that makes no sense, and
+// where its command is described.
+func usageHint(root *cobra.Command, args []string) string {
+	cmd, rest, err := root.Find(args)
+	if err != nil && len(rest) > 0 {
+		if near := root.SuggestionsFor(rest[0]); len(near) > 0 {
+			return fmt.Sprintf("did you mean %s?", strings.Join(near, " or "))
+		}
+	}
+	return cmd.CommandPath() + " --help"
 }

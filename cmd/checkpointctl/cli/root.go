@@ -11,6 +11,9 @@ func newRootCmd(d *deps) *cobra.Command {
 		Version:       Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		// The hint of the error has them.
+		DisableSuggestions:         true,
+		SuggestionsMinimumDistance: 2,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			d.parsed = true
 			return d.load()

@@ -21,6 +21,7 @@ only needed on hosts where checkpointctl check says that no link to it can be ma
 before runc. Containers created with --runtime ` + dockerd.Runtime + ` can be restored there.
 `,
 		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newRuntimeInstallCmd(d), newRuntimeUninstallCmd(d))
 	return cmd

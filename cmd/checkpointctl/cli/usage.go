@@ -34,11 +34,10 @@ func group(f *pflag.FlagSet, heading string, add func(*pflag.FlagSet)) {
 func usage(cmd *cobra.Command) error {
 	w := cmd.OutOrStderr()
 	fmt.Fprint(w, "Usage:\n")
-	if cmd.Runnable() {
-		fmt.Fprintf(w, "  %s\n", cmd.UseLine())
-	}
 	if cmd.HasAvailableSubCommands() {
 		fmt.Fprintf(w, "  %s COMMAND\n", cmd.CommandPath())
+	} else {
+		fmt.Fprintf(w, "  %s\n", cmd.UseLine())
 	}
 	if len(cmd.Aliases) > 0 {
 		fmt.Fprintf(w, "\nAliases:\n  %s\n", cmd.NameAndAliases())
