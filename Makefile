@@ -25,6 +25,7 @@ install: build
 	install -D -m 0755 -t $(DESTDIR)$(PREFIX)/libexec/checkpointctl libexec/checkpointctl/*
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/libexec/docker/cli-plugins
 	ln -sf ../../../bin/checkpointctl $(DESTDIR)$(PREFIX)/libexec/docker/cli-plugins/docker-checkpointctl
+	bin/checkpointctl generate $(DESTDIR)$(PREFIX)/share
 	for unit in configs/systemd/*; do \
 		sed 's,/usr/local/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 
@@ -54,7 +55,7 @@ bin/tools/gotestsum: tools/go.mod
 
 e2e: bin/tools/gotestsum
 	$(GO) vet -tags e2e ./test/e2e/...
-	$(gotestsum) -- -tags e2e -count=1 -timeout 25m ./test/e2e/
+	$(gotestsum) -- -tags e2e -count=1 -timeout 40m ./test/e2e/
 
 # What needs a kernel with soft-dirty, or cgroup v2 alone, in a VM.
 test-vm: bin/tools/gotestsum

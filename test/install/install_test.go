@@ -23,6 +23,16 @@ func TestInstall(t *testing.T) {
 	if out, err := exec.Command(plugin, "docker-cli-plugin-metadata").Output(); err != nil || !strings.Contains(string(out), `"Version":"test"`) {
 		t.Errorf("%v: %s", err, out)
 	}
+	for name, want := range map[string]string{
+		"man/man8/checkpointctl-restore.8":             "--files",
+		"bash-completion/completions/checkpointctl":    "__complete",
+		"zsh/site-functions/_checkpointctl":            "#compdef checkpointctl",
+		"fish/vendor_completions.d/checkpointctl.fish": "complete -c checkpointctl",
+	} {
+		if data, err := os.ReadFile(filepath.Join(prefix, "share", name)); err != nil || !strings.Contains(string(data), want) {
+			t.Errorf("%s has no %q: %v", name, want, err)
+		}
+	}
 	units := filepath.Join(prefix, "lib", "systemd", "system")
 	service := filepath.Join(units, "checkpointctl@.service")
 	timer := filepath.Join(units, "checkpointctl@.timer")

@@ -43,6 +43,7 @@ func newRootCmd(d *deps) *cobra.Command {
 			cmd.AddCommand(c)
 		}
 	}
+	cmd.AddCommand(newGenerateCmd())
 	cmd.SetHelpCommandGroupID("host")
 	cmd.SetCompletionCommandGroupID("host")
 	cmd.SetUsageFunc(usage)
