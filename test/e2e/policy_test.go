@@ -20,7 +20,7 @@ func TestRestartPolicy(t *testing.T) {
 		for _, b := range []*box{client, server} {
 			at := client.await(client.count() + 6)
 			b.checkpoint("--leave-running=false", "--name", "x")
-			time.Sleep(3 * time.Second) // Docker waits 100 ms before it starts one afresh
+			time.Sleep(time.Second) // Docker waits 100 ms before it starts one afresh
 			if c := b.inspect(); c.State.Status != "exited" || c.RestartCount != 0 || c.HostConfig.RestartPolicy.Name != "" && string(c.HostConfig.RestartPolicy.Name) != policy {
 				t.Errorf("%s: %s, started afresh %d times, policy %v", policy, c.State.Status, c.RestartCount, c.HostConfig.RestartPolicy)
 			}
