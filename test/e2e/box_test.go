@@ -131,7 +131,7 @@ func until(limit time.Duration, so func() bool) bool {
 // await waits until the container has counted past n and returns the count.
 func (b *box) await(n int) (got int) {
 	b.t.Helper()
-	if !until(10*time.Second, func() bool { got = b.count(); return got > n }) {
+	if !until(30*time.Second, func() bool { got = b.count(); return got > n }) {
 		b.t.Fatalf("%s does not count past %d: %s", b.name, n, b.logs("5"))
 	}
 	return got
@@ -144,7 +144,7 @@ func (b *box) goesOn(at int) {
 	// The newest line may still be the stopped one's: wait for two new ones.
 	lines := strings.Count(b.logs("all"), "\n")
 	var out []string
-	if !until(10*time.Second, func() bool {
+	if !until(30*time.Second, func() bool {
 		out = strings.Split(strings.ReplaceAll(b.logs("all"), "\r", ""), "\n")
 		return len(out) > lines+3
 	}) {
