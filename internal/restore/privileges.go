@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 )
 
@@ -40,7 +40,7 @@ func (r *Restorer) contained(ctx context.Context, c docker.Container, from sourc
 	if from.Imported == nil {
 		return nil
 	}
-	images, err := criu.ReadRestored(from.dir)
+	images, err := criuimg.ReadRestored(criuimg.Dir(from.dir))
 	if err != nil {
 		return damaged(from.Record, []string{err.Error()})
 	}
@@ -84,7 +84,7 @@ func allowedTo(c docker.Container, d docker.Daemon) allowed {
 }
 
 // beyond returns what images have and a container is not allowed, each once.
-func beyond(images criu.Restored, a allowed) []string {
+func beyond(images criuimg.Restored, a allowed) []string {
 	what := slices.Clone(images.Odd)
 	add := func(format string, args ...any) { what = append(what, fmt.Sprintf(format, args...)) }
 	namespaces := ""
@@ -121,8 +121,8 @@ func beyond(images criu.Restored, a allowed) []string {
 
 // mountsBeyond returns mounts that Docker would not make, or not writable, and
 // those that it would make and that are not there.
-func mountsBeyond(mounts []criu.RestoredMount, a allowed) (what []string) {
-	at := map[string]criu.RestoredMount{}
+func mountsBeyond(mounts []criuimg.RestoredMount, a allowed) (what []string) {
+	at := map[string]criuimg.RestoredMount{}
 	for _, m := range mounts {
 		at[m.Path] = m // the last one covers those before
 		if why := judged(m); why != "" {
@@ -145,7 +145,7 @@ func mountsBeyond(mounts []criu.RestoredMount, a allowed) (what []string) {
 }
 
 // judged says what is wrong with a mount by itself.
-func judged(m criu.RestoredMount) string {
+func judged(m criuimg.RestoredMount) string {
 	switch {
 	case m.Path == "/", m.External != "":
 		return "" // runc's to make

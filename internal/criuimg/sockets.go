@@ -1,10 +1,9 @@
-package criu
+package criuimg
 
 import (
 	"encoding/binary"
-	"fmt"
+	"io/fs"
 	"net/netip"
-	"path/filepath"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/fdinfo"
 	"golang.org/x/sys/unix"
@@ -29,9 +28,9 @@ type Inet struct {
 const listening = 10
 
 // ReadInet returns the bound TCP and UDP sockets.
-func ReadInet(dir string) ([]Inet, error) {
+func ReadInet(images fs.FS) ([]Inet, error) {
 	var list []Inet
-	err := decode(filepath.Join(dir, filesImage), func(m proto.Message) error {
+	err := Decode(images, filesImage, func(m proto.Message) error {
 		e, ok := m.(*fdinfo.FileEntry)
 		s := e.GetIsk()
 		udp := s.GetProto() == unix.IPPROTO_UDP
@@ -49,7 +48,7 @@ func ReadInet(dir string) ([]Inet, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filesImage, err)
+		return nil, err
 	}
 	return list, nil
 }
@@ -69,9 +68,9 @@ func address(words []uint32, port uint32) (netip.AddrPort, bool) {
 // ReadSockets returns those that can be restored only where their address is:
 // not those of loopback and multicast addresses, nor those that may be bound to
 // any address.
-func ReadSockets(dir string) ([]Socket, error) {
+func ReadSockets(images fs.FS) ([]Socket, error) {
 	var list []Socket
-	err := decode(filepath.Join(dir, filesImage), func(m proto.Message) error {
+	err := Decode(images, filesImage, func(m proto.Message) error {
 		e, ok := m.(*fdinfo.FileEntry)
 		s := e.GetIsk()
 		if !ok || len(s.GetSrcAddr()) == 0 || s.GetSrcPort() == 0 || s.GetIpOpts().GetFreebind() {
@@ -89,7 +88,7 @@ func ReadSockets(dir string) ([]Socket, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filesImage, err)
+		return nil, err
 	}
 	return list, nil
 }

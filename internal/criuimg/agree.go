@@ -1,10 +1,10 @@
-package criu
+package criuimg
 
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -20,9 +20,9 @@ import (
 // returns what does not decode and what does not agree with the others. Pages
 // are not read, their number is compared. Nothing means sound. Images of
 // parents are checked by themselves.
-func CheckImages(dir string, final bool) []string {
-	s := imageSet{dir: dir, files: map[uint32]bool{}, alive: map[uint32]bool{}}
-	entries, err := os.ReadDir(dir)
+func CheckImages(images fs.FS, final bool) []string {
+	s := imageSet{images: images, files: map[uint32]bool{}, alive: map[uint32]bool{}}
+	entries, err := fs.ReadDir(images, ".")
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -41,7 +41,7 @@ func CheckImages(dir string, final bool) []string {
 
 // imageSet is what the images of a directory say that others must match.
 type imageSet struct {
-	dir      string
+	images   fs.FS
 	problems []string
 	tasks    []*pstree.PstreeEntry
 	alive    map[uint32]bool // by pid: has memory
@@ -66,7 +66,7 @@ func (s *imageSet) problem(format string, args ...any) {
 }
 
 func (s *imageSet) has(name string) bool {
-	_, err := os.Lstat(filepath.Join(s.dir, name))
+	_, err := fs.Stat(s.images, name)
 	return err == nil
 }
 
@@ -83,7 +83,7 @@ func (s *imageSet) want(name, by string) {
 
 func (s *imageSet) read(name string) {
 	pages := pageCount{}
-	err := decode(filepath.Join(s.dir, name), func(m proto.Message) error {
+	err := decode(s.images, name, func(m proto.Message) error {
 		switch e := m.(type) {
 		case *pstree.PstreeEntry:
 			s.tasks = append(s.tasks, e)
@@ -231,7 +231,7 @@ func (s *imageSet) pages(name string, p pageCount) {
 		s.problem("%s: has pages in a parent, and there is no link to one", name)
 	}
 	image := fmt.Sprintf("pages-%d.img", p.id)
-	info, err := os.Lstat(filepath.Join(s.dir, image))
+	info, err := fs.Stat(s.images, image)
 	switch want := int64(p.present) * int64(os.Getpagesize()); {
 	case err != nil && p.present > 0:
 		s.want(image, name)
