@@ -1,7 +1,6 @@
 package criuimg
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -12,7 +11,6 @@ import (
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/pagemap"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/pstree"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -167,52 +165,12 @@ type pageCount struct {
 	inParent bool
 }
 
-// Bits of a pagemap entry's flags, criu/include/pagemap.h.
-const (
-	pageInParent = 1 << 0
-	pageLazy     = 1 << 1 // a lazy restore leaves it for later
-	pagePresent  = 1 << 2
-)
-
-// pageCountField is nr_pages since CRIU 4.2; go-criu (v7.2.0) knows the older
-// field of 32 bits alone, in which CRIU then writes 0.
-const pageCountField = 5
-
-// maxPages is more than any memory has, and small enough not to overflow.
-const maxPages = 1 << 48
-
-// nrPages is how many pages an entry stands for.
-func nrPages(e *pagemap.PagemapEntry) (uint64, error) {
-	n := uint64(e.GetNrPages())
-	for unknown := e.ProtoReflect().GetUnknown(); len(unknown) > 0; {
-		field, kind, used := protowire.ConsumeTag(unknown)
-		length := protowire.ConsumeFieldValue(field, kind, unknown[max(used, 0):])
-		if used < 0 || length < 0 {
-			return 0, errors.New("bad field")
-		}
-		if field == pageCountField && kind == protowire.VarintType {
-			n, _ = protowire.ConsumeVarint(unknown[used:])
-		}
-		unknown = unknown[used+length:]
-	}
-	if n > maxPages {
-		return 0, fmt.Errorf("has %d pages", n)
-	}
-	return n, nil
-}
-
 func (p *pageCount) add(e *pagemap.PagemapEntry) error {
 	n, err := nrPages(e)
 	if err != nil {
 		return err
 	}
-	flags := e.GetFlags()
-	if e.Flags == nil { // CRIU before 2.12
-		flags = pagePresent
-	}
-	if e.GetInParent() {
-		flags = pageInParent
-	}
+	flags := pageFlags(e)
 	if flags&pageInParent != 0 {
 		p.inParent = true
 	}

@@ -164,20 +164,33 @@ func (r *Restored) thread(name string, m proto.Message, ids map[string]string) {
 	c := e.GetThreadCore().GetCreds()
 	t.UIDs = []uint32{c.GetUid(), c.GetEuid(), c.GetSuid(), c.GetFsuid()}
 	t.LSM = c.GetLsmProfile()
-	for _, set := range [][]uint32{c.GetCapInh(), c.GetCapPrm(), c.GetCapEff(), c.GetCapBnd(), newer(c, ambientField)} {
-		for i, word := range set {
-			if i < 2 {
-				t.Capabilities |= uint64(word) << (32 * i)
-			}
-		}
+	for _, set := range [][]uint32{c.GetCapInh(), c.GetCapPrm(), c.GetCapEff(), c.GetCapBnd()} {
+		t.Capabilities |= CapabilitySet(set)
 	}
-	nnp := newer(c, noNewPrivsField)
-	t.NoNewPrivs = len(nnp) > 0 && nnp[0] != 0
+	t.Capabilities |= AmbientCapabilities(c)
+	t.NoNewPrivs = NoNewPrivs(c)
 	const filter = criu_core.SeccompMode_filter
 	t.Seccomp = e.GetThreadCore().GetSeccompMode() == filter || e.GetTc().GetOldSeccompMode() == filter
 	r.seccomp[name] = seccompOf{e.GetThreadCore() != nil && e.GetThreadCore().SeccompMode != nil, e.GetThreadCore().GetSeccompFilter()}
 	r.unknown(name, m, []protowire.Number{noNewPrivsField, ambientField})
 	r.Threads = append(r.Threads, t)
+}
+
+// CapabilitySet is a set as the kernel counts it, of the words that an image has.
+func CapabilitySet(words []uint32) (set uint64) {
+	for i, word := range words[:min(len(words), 2)] {
+		set |= uint64(word) << (32 * i)
+	}
+	return set
+}
+
+// AmbientCapabilities returns a thread's.
+func AmbientCapabilities(c *creds.CredsEntry) uint64 { return CapabilitySet(newer(c, ambientField)) }
+
+// NoNewPrivs says whether a thread has no_new_privs.
+func NoNewPrivs(c *creds.CredsEntry) bool {
+	nnp := newer(c, noNewPrivsField)
+	return len(nnp) > 0 && nnp[0] != 0
 }
 
 // newer reads numbers of a field that the library does not know.

@@ -24,8 +24,8 @@ type Inet struct {
 	Reuse         bool // others may be bound to its port, too
 }
 
-// listening is TCP_LISTEN, include/net/tcp_states.h.
-const listening = 10
+// Listening is the state of a listening socket, TCP_LISTEN in include/net/tcp_states.h.
+const Listening = 10
 
 // ReadInet returns the bound TCP and UDP sockets.
 func ReadInet(images fs.FS) ([]Inet, error) {
@@ -37,11 +37,11 @@ func ReadInet(images fs.FS) ([]Inet, error) {
 		if !ok || s.GetSrcPort() == 0 || !udp && s.GetProto() != unix.IPPROTO_TCP {
 			return nil
 		}
-		local, okLocal := address(s.GetSrcAddr(), s.GetSrcPort())
-		remote, _ := address(s.GetDstAddr(), s.GetDstPort())
+		local, okLocal := Address(s.GetSrcAddr(), s.GetSrcPort())
+		remote, _ := Address(s.GetDstAddr(), s.GetDstPort())
 		if okLocal {
 			list = append(list, Inet{
-				UDP: udp, Listens: !udp && s.GetState() == listening, Local: local, Remote: remote,
+				UDP: udp, Listens: !udp && s.GetState() == Listening, Local: local, Remote: remote,
 				Reuse: s.GetOpts().GetSoReuseport() || udp && s.GetOpts().GetReuseaddr(),
 			})
 		}
@@ -55,8 +55,9 @@ func ReadInet(images fs.FS) ([]Inet, error) {
 
 const filesImage = "files.img"
 
-// address reads one as the kernel has it: in the order of the network.
-func address(words []uint32, port uint32) (netip.AddrPort, bool) {
+// Address reads one as the kernel has it, in the order of the network, and says whether
+// it is one.
+func Address(words []uint32, port uint32) (netip.AddrPort, bool) {
 	var raw []byte
 	for _, word := range words {
 		raw = binary.NativeEndian.AppendUint32(raw, word)
@@ -76,7 +77,7 @@ func ReadSockets(images fs.FS) ([]Socket, error) {
 		if !ok || len(s.GetSrcAddr()) == 0 || s.GetSrcPort() == 0 || s.GetIpOpts().GetFreebind() {
 			return nil
 		}
-		local, ok := address(s.GetSrcAddr(), s.GetSrcPort())
+		local, ok := Address(s.GetSrcAddr(), s.GetSrcPort())
 		addr := local.Addr()
 		if !ok || !addr.Is4() || addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() {
 			return nil

@@ -60,7 +60,9 @@ func TestBeyond(t *testing.T) {
 		}, []string{"/proc/acpi not masked"}},
 		"writable sysfs": {ordinary, func(r *criuimg.Restored) { r.Mounts[3].ReadOnly = false }, []string{"/sys (sysfs) writable"}},
 		"debugfs":        {ordinary, func(r *criuimg.Restored) { r.Mounts[2].FSType = "debugfs" }, []string{"a mount of debugfs at /dev"}},
-		"odd":            {ordinary, func(r *criuimg.Restored) { r.Odd = []string{"core-1.img: creds_entry has a field 99 that is not known"} }, []string{"core-1.img: creds_entry has a field 99 that is not known"}},
+		"odd": {ordinary, func(r *criuimg.Restored) {
+			r.Odd = []string{"core-1.img: creds_entry has a field 99 that is not known"}
+		}, []string{"core-1.img: creds_entry has a field 99 that is not known"}},
 		"privileged": {with(func(s *docker.Settings) { s.Privileged = true }), func(r *criuimg.Restored) {
 			r.Threads[0].Capabilities, r.Threads[0].Seccomp, r.Threads[0].LSM, r.Mounts = ^uint64(0), false, "", nil
 		}, nil},

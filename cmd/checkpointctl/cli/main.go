@@ -42,10 +42,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if ctx.Err() != nil {
-		report(d, err, exitInterrupted, "")
+		reportError(d, err, exitInterrupted, "")
 		return exitInterrupted
 	}
 	code, hint := classify(err, d.parsed)
-	report(d, err, code, hint)
+	reportError(d, err, code, hint)
 	return code
 }
