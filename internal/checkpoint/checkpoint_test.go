@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
@@ -40,7 +41,7 @@ func (f *fakeDumper) Dump(_ context.Context, r criu.Request) (criu.Result, error
 	if err := os.WriteFile(filepath.Join(r.ImageDir, criu.LogFile), []byte("log"), 0o600); err != nil {
 		return criu.Result{}, err
 	}
-	res := criu.Result{Stats: criu.Stats{FrozenUS: 7}}
+	res := criu.Result{Stats: criuimg.Stats{FrozenUS: 7}}
 	if r.Rounds != nil {
 		res.Rounds, res.Stop = []criu.Round{{Number: 1}}, criu.MaxRounds
 	}
@@ -49,7 +50,7 @@ func (f *fakeDumper) Dump(_ context.Context, r criu.Request) (criu.Result, error
 
 func (f *fakeDumper) PreDump(ctx context.Context, r criu.Request) (criu.Result, error) {
 	res, err := f.Dump(ctx, r)
-	res.Stats = criu.Stats{}
+	res.Stats = criuimg.Stats{}
 	return res, err
 }
 

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
@@ -88,7 +89,7 @@ func (m *Creator) begin(ctx context.Context, req Request) (job, error) {
 		j.policy = *req.Rounds
 		// Best known from the container's last checkpoint, if it has one.
 		if last, err := m.Store.Find(req.Container.Name, ""); err == nil {
-			j.policy.Fixed = criu.Stats(last.Stats).Fixed()
+			j.policy.Fixed = criuimg.Stats(last.Stats).Fixed()
 		}
 	}
 	if j.options.NetworkLock == LockAuto {

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
@@ -306,7 +307,7 @@ func (m *Creator) preflight(req *Request, plan mounts.Plan) error {
 // dump after which the container runs on. The rules of preflight may have missed
 // the file: it was opened, or removed, later.
 func noLinks(images string, plan mounts.Plan) error {
-	links, err := criu.ReadLinks(images)
+	links, err := criuimg.ReadLinks(criuimg.Dir(images))
 	for _, l := range links {
 		if !preflight.InImages(plan, l.Name) {
 			return fmt.Errorf("the name of %s, which is open, was removed meanwhile, and the file has another one: no restore would find it", l.Path)

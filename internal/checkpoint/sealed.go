@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
@@ -36,7 +37,7 @@ func (j job) seal() error {
 	if j.sealer == nil {
 		return nil
 	}
-	return j.sealer.Images(j.images, criu.LogFile, criu.StatsFile)
+	return j.sealer.Images(j.images, criu.LogFile, criuimg.StatsFile)
 }
 
 // empty is for another try.

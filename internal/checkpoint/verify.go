@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 
-	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
@@ -39,7 +39,7 @@ func ImageProblems(dir string, r metadata.Record) []string {
 		if final {
 			prefix = ""
 		}
-		for _, p := range criu.CheckImages(filepath.Join(dir, images), final) {
+		for _, p := range criuimg.CheckImages(criuimg.Dir(filepath.Join(dir, images)), final) {
 			problems = append(problems, prefix+p)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package criu dumps process trees through go-criu and reads what CRIU leaves
-// behind: logs, statistics, version, features.
+// Package criu dumps process trees through go-criu, and reads CRIU's logs, version
+// and features. What is in the images, internal/criuimg reads.
 package criu
 
 import (
@@ -18,6 +18,8 @@ import (
 	gocriu "github.com/checkpoint-restore/go-criu/v7"
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
 	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 )
 
 // LogFile is CRIU's log of a dump, in the image directory.
@@ -62,7 +64,7 @@ type Request struct {
 
 // Result is what a dump found and cost.
 type Result struct {
-	Stats  Stats // of the final dump; zero after rounds alone
+	Stats  criuimg.Stats // of the final dump; zero after rounds alone
 	Rounds []Round
 	Stop   Stop // why the rounds ended, empty without rounds
 }
@@ -139,7 +141,7 @@ func (d *Dumper) Dump(ctx context.Context, req Request) (Result, error) {
 	if err := w.run(ctx, req, to, w.Dump, req.PostDump); err != nil {
 		return Result{}, err
 	}
-	res.Stats = ReadStats(req.ImageDir)
+	res.Stats = criuimg.ReadStats(criuimg.Dir(req.ImageDir))
 	return res, nil
 }
 

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 )
 
 const plenty = 1 << 50
@@ -13,7 +15,7 @@ const plenty = 1 << 50
 func round(dirty, skipped uint64) Round {
 	return Round{
 		Took: time.Second, FreeBytes: plenty,
-		Stats: Stats{FreezingUS: 400, FrozenUS: 600, MemDumpUS: 100, MemWriteUS: dirty, PagesWritten: dirty, PagesSkipped: skipped},
+		Stats: criuimg.Stats{FreezingUS: 400, FrozenUS: 600, MemDumpUS: 100, MemWriteUS: dirty, PagesWritten: dirty, PagesSkipped: skipped},
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 )
 
 // Rounds says how pre-dumps are made before a dump.
@@ -25,7 +27,7 @@ type Rounds struct {
 // while the tasks stood still for Stats.Downtime.
 type Round struct {
 	Number    int
-	Stats     Stats
+	Stats     criuimg.Stats
 	Took      time.Duration
 	FreeBytes int64         // on the images' filesystem, after it
 	Expected  time.Duration // downtime of the final dump, if it came next
@@ -76,7 +78,7 @@ func (w worker) round(ctx context.Context, req Request, number int) (Round, erro
 	if err := w.run(ctx, req, to, w.PreDump, nil); err != nil {
 		return Round{}, err
 	}
-	r := Round{Number: number, Took: time.Since(began), Stats: ReadStats(to.dir)}
+	r := Round{Number: number, Took: time.Since(began), Stats: criuimg.ReadStats(criuimg.Dir(to.dir))}
 	var fs unix.Statfs_t
 	if err := unix.Statfs(to.dir, &fs); err != nil {
 		return Round{}, err

@@ -4,7 +4,7 @@ import (
 	"context"
 	"os"
 
-	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
@@ -19,7 +19,7 @@ func (r *Recoverer) inStore(_ context.Context, c container) ([]Finding, error) {
 		case hidden.Record != nil:
 			f.What, f.Action = "whole checkpoint", Publish
 			f.do = func(context.Context) error {
-				hidden.Record.Stats = metadata.Stats(criu.ReadStats(hidden.Path))
+				hidden.Record.Stats = metadata.Stats(criuimg.ReadStats(criuimg.Dir(hidden.Path)))
 				_, err := r.store.Adopt(hidden)
 				return err
 			}

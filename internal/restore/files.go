@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/changes"
-	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/layer"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
@@ -131,14 +131,14 @@ func (r *Restorer) search(ctx context.Context, c docker.Container, from source) 
 	if err != nil {
 		return changes.Search{}, nil, err
 	}
-	used, err := criu.ReadInUse(from.dir)
+	used, err := criuimg.ReadInUse(criuimg.Dir(from.dir))
 	if err != nil {
 		return changes.Search{}, nil, damaged(from.Record, []string{err.Error()})
 	}
 	s := changes.Search{
 		Since: from.FrozenAt, InUse: used.Files, Sizes: used.Sizes, Written: used.Written, Ghosts: used.Ghosts, RanOn: from.Options.LeaveRunning,
 	}
-	links, err := criu.ReadLinks(from.dir)
+	links, err := criuimg.ReadLinks(criuimg.Dir(from.dir))
 	if err != nil {
 		return changes.Search{}, nil, damaged(from.Record, []string{err.Error()})
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
-	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
@@ -17,7 +17,7 @@ import (
 // will not have.
 type AddressError struct {
 	Container, Checkpoint string // as in web and web/before-upgrade
-	Socket                criu.Socket
+	Socket                criuimg.Socket
 	Has                   []netip.Addr
 }
 
@@ -48,12 +48,12 @@ func addressesFit(c docker.Container, from source, o Options) error {
 	if c.Settings.ChosenIP || !checkpoint.OwnsNetwork(c) {
 		return nil
 	}
-	sockets, err := criu.ReadSockets(from.dir)
+	sockets, err := criuimg.ReadSockets(criuimg.Dir(from.dir))
 	if err != nil {
 		return damaged(from.Record, []string{err.Error()})
 	}
 	// What --tcp-close does not help against comes first.
-	slices.SortStableFunc(sockets, func(a, b criu.Socket) int { return cmp.Compare(rank(a), rank(b)) })
+	slices.SortStableFunc(sockets, func(a, b criuimg.Socket) int { return cmp.Compare(rank(a), rank(b)) })
 	for _, s := range sockets {
 		if slices.Contains(c.Settings.FixedIPs, s.Local.Addr()) || s.Connected && o.TCPClose {
 			continue
@@ -63,7 +63,7 @@ func addressesFit(c docker.Container, from source, o Options) error {
 	return nil
 }
 
-func rank(s criu.Socket) int {
+func rank(s criuimg.Socket) int {
 	if s.Connected {
 		return 1
 	}

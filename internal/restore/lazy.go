@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
@@ -36,7 +37,7 @@ func (r *Restorer) lazyPages(ctx context.Context, c docker.Container, rec metada
 	if err != nil {
 		return nil, err
 	}
-	total, err := criu.LazyBytes(dir)
+	total, err := criuimg.LazyBytes(criuimg.Dir(dir))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s/%s: %w", metadata.ErrDamaged, rec.Name, rec.Checkpoint, err)
 	}

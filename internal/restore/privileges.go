@@ -3,13 +3,13 @@ package restore
 import (
 	"context"
 	"fmt"
-	"math/bits"
 	"os"
 	"slices"
 	"strings"
 
-	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 // PrivilegeError is an imported checkpoint whose images have more than its
@@ -40,7 +40,7 @@ func (r *Restorer) contained(ctx context.Context, c docker.Container, from sourc
 	if from.Imported == nil {
 		return nil
 	}
-	images, err := criu.ReadRestored(from.dir)
+	images, err := criuimg.ReadRestored(criuimg.Dir(from.dir))
 	if err != nil {
 		return damaged(from.Record, []string{err.Error()})
 	}
@@ -84,13 +84,13 @@ func allowedTo(c docker.Container, d docker.Daemon) allowed {
 }
 
 // beyond returns what images have and a container is not allowed, each once.
-func beyond(images criu.Restored, a allowed) []string {
+func beyond(images criuimg.Restored, a allowed) []string {
 	what := slices.Clone(images.Odd)
 	add := func(format string, args ...any) { what = append(what, fmt.Sprintf(format, args...)) }
 	namespaces := ""
 	for _, t := range images.Threads {
 		if more := t.Capabilities &^ a.capabilities; more != 0 {
-			add("capabilities %s", names(more))
+			add("capabilities %s", strings.Join(linux.CapabilityNames(more), ", "))
 		}
 		if a.noNewPrivs && !t.NoNewPrivs {
 			add("no no_new_privs")
@@ -121,8 +121,8 @@ func beyond(images criu.Restored, a allowed) []string {
 
 // mountsBeyond returns mounts that Docker would not make, or not writable, and
 // those that it would make and that are not there.
-func mountsBeyond(mounts []criu.RestoredMount, a allowed) (what []string) {
-	at := map[string]criu.RestoredMount{}
+func mountsBeyond(mounts []criuimg.RestoredMount, a allowed) (what []string) {
+	at := map[string]criuimg.RestoredMount{}
 	for _, m := range mounts {
 		at[m.Path] = m // the last one covers those before
 		if why := judged(m); why != "" {
@@ -145,7 +145,7 @@ func mountsBeyond(mounts []criu.RestoredMount, a allowed) (what []string) {
 }
 
 // judged says what is wrong with a mount by itself.
-func judged(m criu.RestoredMount) string {
+func judged(m criuimg.RestoredMount) string {
 	switch {
 	case m.Path == "/", m.External != "":
 		return "" // runc's to make
@@ -162,14 +162,6 @@ func judged(m criu.RestoredMount) string {
 	return fmt.Sprintf("a mount of %s at %s", m.FSType, m.Path)
 }
 
-// capabilityNames are in the order of their numbers, capabilities(7).
-var capabilityNames = [...]string{
-	"CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP", "LINUX_IMMUTABLE", "NET_BIND_SERVICE",
-	"NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER", "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN",
-	"SYS_BOOT", "SYS_NICE", "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP", "MAC_OVERRIDE",
-	"MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF", "CHECKPOINT_RESTORE",
-}
-
 // defaultCapabilities are Docker's.
 var defaultCapabilities = [...]string{
 	"CHOWN", "DAC_OVERRIDE", "FSETID", "FOWNER", "MKNOD", "NET_RAW", "SETGID", "SETUID", "SETFCAP", "SETPCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "KILL", "AUDIT_WRITE",
@@ -180,10 +172,7 @@ func capabilities(added, dropped []string) (set uint64) {
 		if name == "ALL" {
 			return ^uint64(0)
 		}
-		if i := slices.Index(capabilityNames[:], name); i >= 0 {
-			return 1 << i
-		}
-		return 0
+		return linux.Capability(name)
 	}
 	if !slices.Contains(dropped, "ALL") {
 		for _, name := range defaultCapabilities {
@@ -199,17 +188,4 @@ func capabilities(added, dropped []string) (set uint64) {
 		}
 	}
 	return set
-}
-
-func names(set uint64) string {
-	var list []string
-	for ; set != 0; set &= set - 1 {
-		i := bits.TrailingZeros64(set)
-		if i < len(capabilityNames) {
-			list = append(list, capabilityNames[i])
-		} else {
-			list = append(list, fmt.Sprint(i))
-		}
-	}
-	return strings.Join(list, ", ")
 }

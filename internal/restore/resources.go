@@ -9,7 +9,7 @@ import (
 	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 
-	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
 	"github.com/checkpointctl/checkpointctl/internal/linux/sockdiag"
@@ -22,7 +22,7 @@ import (
 func (r *Restorer) resourcesFit(ctx context.Context, c docker.Container, from source, o Options) error {
 	name := from.Name + "/" + from.Checkpoint
 	if limit := memoryLimit(c.Settings); limit > 0 {
-		need, err := criu.LeastMemory(from.dir)
+		need, err := criuimg.LeastMemory(criuimg.Dir(from.dir))
 		if err != nil {
 			return damaged(from.Record, []string{err.Error()})
 		}
@@ -35,7 +35,7 @@ func (r *Restorer) resourcesFit(ctx context.Context, c docker.Container, from so
 	if err != nil || !shares {
 		return err
 	}
-	wanted, err := criu.ReadInet(from.dir)
+	wanted, err := criuimg.ReadInet(criuimg.Dir(from.dir))
 	if err != nil {
 		return damaged(from.Record, []string{err.Error()})
 	}
@@ -82,7 +82,7 @@ func (r *Restorer) sharedNetNS(ctx context.Context, c docker.Container) (path st
 }
 
 // taken says what keeps a socket from being bound again; empty for nothing.
-func taken(w criu.Inet, have []sockdiag.Inet, tcpClose bool) string {
+func taken(w criuimg.Inet, have []sockdiag.Inet, tcpClose bool) string {
 	for _, h := range have {
 		same := w.Local.Port() == h.Local.Port()
 		switch {

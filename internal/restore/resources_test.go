@@ -5,15 +5,15 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/linux/sockdiag"
 )
 
 func TestTaken(t *testing.T) {
 	at := netip.MustParseAddrPort
-	listens := func(a string) criu.Inet { return criu.Inet{Listens: true, Local: at(a)} }
+	listens := func(a string) criuimg.Inet { return criuimg.Inet{Listens: true, Local: at(a)} }
 	for name, test := range map[string]struct {
-		want criu.Inet
+		want criuimg.Inet
 		have sockdiag.Inet
 		why  string // empty for nothing
 	}{
@@ -24,17 +24,17 @@ func TestTaken(t *testing.T) {
 		"any IPv4":       {listens("[::1]:80"), sockdiag.Inet{Listens: true, Local: at("0.0.0.0:80")}, ""},
 		"for any":        {listens("0.0.0.0:80"), sockdiag.Inet{Listens: true, Local: at("127.0.0.2:80")}, "needs the port 80"},
 		"not listening":  {listens("127.0.0.1:80"), sockdiag.Inet{Local: at("127.0.0.1:80"), Remote: at("127.0.0.1:99")}, ""},
-		"shared":         {criu.Inet{Listens: true, Local: at("0.0.0.0:80"), Reuse: true}, sockdiag.Inet{Listens: true, Local: at("0.0.0.0:80")}, ""},
-		"UDP":            {criu.Inet{UDP: true, Local: at("0.0.0.0:53")}, sockdiag.Inet{Local: at("0.0.0.0:53")}, "needs the port 53"},
-		"its own wait":   {criu.Inet{Local: at("127.0.0.1:80"), Remote: at("127.0.0.1:99")}, sockdiag.Inet{Local: at("127.0.0.1:80"), Remote: at("127.0.0.1:99")}, "which this host has still"},
-		"another's wait": {criu.Inet{Local: at("127.0.0.1:80"), Remote: at("127.0.0.1:98")}, sockdiag.Inet{Local: at("127.0.0.1:80"), Remote: at("127.0.0.1:99")}, ""},
+		"shared":         {criuimg.Inet{Listens: true, Local: at("0.0.0.0:80"), Reuse: true}, sockdiag.Inet{Listens: true, Local: at("0.0.0.0:80")}, ""},
+		"UDP":            {criuimg.Inet{UDP: true, Local: at("0.0.0.0:53")}, sockdiag.Inet{Local: at("0.0.0.0:53")}, "needs the port 53"},
+		"its own wait":   {criuimg.Inet{Local: at("127.0.0.1:80"), Remote: at("127.0.0.1:99")}, sockdiag.Inet{Local: at("127.0.0.1:80"), Remote: at("127.0.0.1:99")}, "which this host has still"},
+		"another's wait": {criuimg.Inet{Local: at("127.0.0.1:80"), Remote: at("127.0.0.1:98")}, sockdiag.Inet{Local: at("127.0.0.1:80"), Remote: at("127.0.0.1:99")}, ""},
 	} {
 		why := taken(test.want, []sockdiag.Inet{test.have}, false)
 		if (why == "") != (test.why == "") || !strings.Contains(why, test.why) {
 			t.Errorf("%s: %q, want %q", name, why, test.why)
 		}
 	}
-	one := criu.Inet{Local: at("127.0.0.1:80"), Remote: at("127.0.0.1:99")}
+	one := criuimg.Inet{Local: at("127.0.0.1:80"), Remote: at("127.0.0.1:99")}
 	if why := taken(one, []sockdiag.Inet{{Local: one.Local, Remote: one.Remote}}, true); why != "" {
 		t.Error(why)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/archive"
 	"github.com/checkpointctl/checkpointctl/internal/changes"
 	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/contents"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/dockerd"
@@ -87,6 +88,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitOther, "make room, take another --dir, or leave the files out: --rootfs=false"
 	case errors.Is(err, archive.ErrRefused):
 		return exitArchive, "nothing of it is in the store"
+	case errors.Is(err, contents.ErrSealedInside):
+		return exitSealed, ""
 	case errors.Is(err, archive.ErrNotExportable):
 		return exitState, "checkpointctl list shows what can be restored"
 	case errors.Is(err, restore.ErrCircle):
@@ -156,9 +159,9 @@ func classify(err error, parsed bool) (code int, hint string) {
 	}
 }
 
-// report prints the error, an excerpt of CRIU's log if there is one, and the
+// reportError prints the error, an excerpt of CRIU's log if there is one, and the
 // hint; with --json as one object.
-func report(d *deps, err error, code int, hint string) {
+func reportError(d *deps, err error, code int, hint string) {
 	excerpt := excerptOf(err)
 	if excerpt.Hint != "" {
 		hint = excerpt.Hint

@@ -46,14 +46,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if ctx.Err() != nil {
-		report(d, err, exitInterrupted, "")
+		reportError(d, err, exitInterrupted, "")
 		return exitInterrupted
 	}
 	code, hint := classify(err, d.parsed)
 	if !d.parsed {
 		hint = usageHint(root, d.args)
 	}
-	report(d, err, code, hint)
+	reportError(d, err, code, hint)
 	return code
 }
 

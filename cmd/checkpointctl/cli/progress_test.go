@@ -8,13 +8,14 @@ import (
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 )
 
 // One line is rewritten, and gone at the end.
 func TestRoundsOnATerminal(t *testing.T) {
 	var out bytes.Buffer
 	p := &rounds{out: &out}
-	p.round(criu.Round{Number: 1, Stats: criu.Stats{FreezingUS: 400, FrozenUS: 600, PagesWritten: 256}, Expected: 2 * time.Millisecond}, "")
+	p.round(criu.Round{Number: 1, Stats: criuimg.Stats{FreezingUS: 400, FrozenUS: 600, PagesWritten: 256}, Expected: 2 * time.Millisecond}, "")
 	p.round(criu.Round{Number: 2, Expected: time.Millisecond}, criu.Converged)
 	p.end()
 	want := "\r\x1b[Kround 1: 256 dirty pages, 1MiB, frozen 1ms, expected downtime 2ms" +

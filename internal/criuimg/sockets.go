@@ -1,10 +1,9 @@
-package criu
+package criuimg
 
 import (
 	"encoding/binary"
-	"fmt"
+	"io/fs"
 	"net/netip"
-	"path/filepath"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/fdinfo"
 	"golang.org/x/sys/unix"
@@ -25,39 +24,40 @@ type Inet struct {
 	Reuse         bool // others may be bound to its port, too
 }
 
-// listening is TCP_LISTEN, include/net/tcp_states.h.
-const listening = 10
+// Listening is the state of a listening socket, TCP_LISTEN in include/net/tcp_states.h.
+const Listening = 10
 
 // ReadInet returns the bound TCP and UDP sockets.
-func ReadInet(dir string) ([]Inet, error) {
+func ReadInet(images fs.FS) ([]Inet, error) {
 	var list []Inet
-	err := decode(filepath.Join(dir, filesImage), func(m proto.Message) error {
+	err := Decode(images, filesImage, func(m proto.Message) error {
 		e, ok := m.(*fdinfo.FileEntry)
 		s := e.GetIsk()
 		udp := s.GetProto() == unix.IPPROTO_UDP
 		if !ok || s.GetSrcPort() == 0 || !udp && s.GetProto() != unix.IPPROTO_TCP {
 			return nil
 		}
-		local, okLocal := address(s.GetSrcAddr(), s.GetSrcPort())
-		remote, _ := address(s.GetDstAddr(), s.GetDstPort())
+		local, okLocal := Address(s.GetSrcAddr(), s.GetSrcPort())
+		remote, _ := Address(s.GetDstAddr(), s.GetDstPort())
 		if okLocal {
 			list = append(list, Inet{
-				UDP: udp, Listens: !udp && s.GetState() == listening, Local: local, Remote: remote,
+				UDP: udp, Listens: !udp && s.GetState() == Listening, Local: local, Remote: remote,
 				Reuse: s.GetOpts().GetSoReuseport() || udp && s.GetOpts().GetReuseaddr(),
 			})
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filesImage, err)
+		return nil, err
 	}
 	return list, nil
 }
 
 const filesImage = "files.img"
 
-// address reads one as the kernel has it: in the order of the network.
-func address(words []uint32, port uint32) (netip.AddrPort, bool) {
+// Address reads one as the kernel has it, in the order of the network, and says whether
+// it is one.
+func Address(words []uint32, port uint32) (netip.AddrPort, bool) {
 	var raw []byte
 	for _, word := range words {
 		raw = binary.NativeEndian.AppendUint32(raw, word)
@@ -69,15 +69,15 @@ func address(words []uint32, port uint32) (netip.AddrPort, bool) {
 // ReadSockets returns those that can be restored only where their address is:
 // not those of loopback and multicast addresses, nor those that may be bound to
 // any address.
-func ReadSockets(dir string) ([]Socket, error) {
+func ReadSockets(images fs.FS) ([]Socket, error) {
 	var list []Socket
-	err := decode(filepath.Join(dir, filesImage), func(m proto.Message) error {
+	err := Decode(images, filesImage, func(m proto.Message) error {
 		e, ok := m.(*fdinfo.FileEntry)
 		s := e.GetIsk()
 		if !ok || len(s.GetSrcAddr()) == 0 || s.GetSrcPort() == 0 || s.GetIpOpts().GetFreebind() {
 			return nil
 		}
-		local, ok := address(s.GetSrcAddr(), s.GetSrcPort())
+		local, ok := Address(s.GetSrcAddr(), s.GetSrcPort())
 		addr := local.Addr()
 		if !ok || !addr.Is4() || addr.IsUnspecified() || addr.IsLoopback() || addr.IsMulticast() {
 			return nil
@@ -89,7 +89,7 @@ func ReadSockets(dir string) ([]Socket, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", filesImage, err)
+		return nil, err
 	}
 	return list, nil
 }

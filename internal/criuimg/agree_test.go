@@ -1,4 +1,4 @@
-package criu
+package criuimg
 
 import (
 	"encoding/binary"
@@ -127,7 +127,7 @@ func TestCheckImages(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			images := sound(t)
 			test.change(images)
-			got := strings.Join(CheckImages(write(t, images), true), "; ")
+			got := strings.Join(CheckImages(Dir(write(t, images)), true), "; ")
 			if test.want == "" && got != "" || !strings.Contains(got, test.want) {
 				t.Errorf("got %q, want %q", got, test.want)
 			}
@@ -142,7 +142,7 @@ func TestCheckImagesOfARound(t *testing.T) {
 	for _, name := range []string{"inventory.img", "pagemap-1.img", "pages-7.img", "parent"} {
 		round[name] = all[name]
 	}
-	if got := CheckImages(write(t, round), false); got != nil {
+	if got := CheckImages(Dir(write(t, round)), false); got != nil {
 		t.Errorf("got %q", got)
 	}
 }
@@ -153,6 +153,6 @@ func FuzzCheckImages(f *testing.F) {
 		f.Add(append(head(kind), 2, 0, 0, 0, 8, 1))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		CheckImages(write(t, map[string][]byte{"x.img": data, "core-1.img": data, "pagemap-1.img": data}), true)
+		CheckImages(Dir(write(t, map[string][]byte{"x.img": data, "core-1.img": data, "pagemap-1.img": data})), true)
 	})
 }

@@ -1,4 +1,4 @@
-package criu
+package criuimg
 
 import (
 	"os"
@@ -12,7 +12,7 @@ func read(t testing.TB, data []byte) Stats {
 	if err := os.WriteFile(filepath.Join(dir, StatsFile), data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return ReadStats(dir)
+	return ReadStats(Dir(dir))
 }
 
 // stats-dump was written by CRIU 4.2 for a small container.
@@ -29,7 +29,7 @@ func TestReadStats(t *testing.T) {
 			t.Errorf("cut at %d: %+v", cut, s)
 		}
 	}
-	if s := ReadStats(t.TempDir()); s != (Stats{}) {
+	if s := ReadStats(Dir(t.TempDir())); s != (Stats{}) {
 		t.Errorf("none: %+v", s)
 	}
 }

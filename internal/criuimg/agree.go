@@ -1,10 +1,9 @@
-package criu
+package criuimg
 
 import (
-	"errors"
 	"fmt"
+	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/pagemap"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/pstree"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -20,9 +18,9 @@ import (
 // returns what does not decode and what does not agree with the others. Pages
 // are not read, their number is compared. Nothing means sound. Images of
 // parents are checked by themselves.
-func CheckImages(dir string, final bool) []string {
-	s := imageSet{dir: dir, files: map[uint32]bool{}, alive: map[uint32]bool{}}
-	entries, err := os.ReadDir(dir)
+func CheckImages(images fs.FS, final bool) []string {
+	s := imageSet{images: images, files: map[uint32]bool{}, alive: map[uint32]bool{}}
+	entries, err := fs.ReadDir(images, ".")
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -41,7 +39,7 @@ func CheckImages(dir string, final bool) []string {
 
 // imageSet is what the images of a directory say that others must match.
 type imageSet struct {
-	dir      string
+	images   fs.FS
 	problems []string
 	tasks    []*pstree.PstreeEntry
 	alive    map[uint32]bool // by pid: has memory
@@ -66,7 +64,7 @@ func (s *imageSet) problem(format string, args ...any) {
 }
 
 func (s *imageSet) has(name string) bool {
-	_, err := os.Lstat(filepath.Join(s.dir, name))
+	_, err := fs.Stat(s.images, name)
 	return err == nil
 }
 
@@ -83,7 +81,7 @@ func (s *imageSet) want(name, by string) {
 
 func (s *imageSet) read(name string) {
 	pages := pageCount{}
-	err := decode(filepath.Join(s.dir, name), func(m proto.Message) error {
+	err := decode(s.images, name, func(m proto.Message) error {
 		switch e := m.(type) {
 		case *pstree.PstreeEntry:
 			s.tasks = append(s.tasks, e)
@@ -167,52 +165,12 @@ type pageCount struct {
 	inParent bool
 }
 
-// Bits of a pagemap entry's flags, criu/include/pagemap.h.
-const (
-	pageInParent = 1 << 0
-	pageLazy     = 1 << 1 // a lazy restore leaves it for later
-	pagePresent  = 1 << 2
-)
-
-// pageCountField is nr_pages since CRIU 4.2; go-criu (v7.2.0) knows the older
-// field of 32 bits alone, in which CRIU then writes 0.
-const pageCountField = 5
-
-// maxPages is more than any memory has, and small enough not to overflow.
-const maxPages = 1 << 48
-
-// nrPages is how many pages an entry stands for.
-func nrPages(e *pagemap.PagemapEntry) (uint64, error) {
-	n := uint64(e.GetNrPages())
-	for unknown := e.ProtoReflect().GetUnknown(); len(unknown) > 0; {
-		field, kind, used := protowire.ConsumeTag(unknown)
-		length := protowire.ConsumeFieldValue(field, kind, unknown[max(used, 0):])
-		if used < 0 || length < 0 {
-			return 0, errors.New("bad field")
-		}
-		if field == pageCountField && kind == protowire.VarintType {
-			n, _ = protowire.ConsumeVarint(unknown[used:])
-		}
-		unknown = unknown[used+length:]
-	}
-	if n > maxPages {
-		return 0, fmt.Errorf("has %d pages", n)
-	}
-	return n, nil
-}
-
 func (p *pageCount) add(e *pagemap.PagemapEntry) error {
 	n, err := nrPages(e)
 	if err != nil {
 		return err
 	}
-	flags := e.GetFlags()
-	if e.Flags == nil { // CRIU before 2.12
-		flags = pagePresent
-	}
-	if e.GetInParent() {
-		flags = pageInParent
-	}
+	flags := pageFlags(e)
 	if flags&pageInParent != 0 {
 		p.inParent = true
 	}
@@ -231,7 +189,7 @@ func (s *imageSet) pages(name string, p pageCount) {
 		s.problem("%s: has pages in a parent, and there is no link to one", name)
 	}
 	image := fmt.Sprintf("pages-%d.img", p.id)
-	info, err := os.Lstat(filepath.Join(s.dir, image))
+	info, err := fs.Stat(s.images, image)
 	switch want := int64(p.present) * int64(os.Getpagesize()); {
 	case err != nil && p.present > 0:
 		s.want(image, name)

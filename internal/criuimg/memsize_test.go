@@ -1,4 +1,4 @@
-package criu
+package criuimg
 
 import (
 	"os"
@@ -27,12 +27,12 @@ func TestLazyBytes(t *testing.T) {
 		"pagemap-12.img":      image(entry(100, pageLazy|pagePresent)),
 		"pagemap-shmem-1.img": image(entry(1000, pageLazy|pagePresent)),
 	})
-	got, err := LazyBytes(dir)
+	got, err := LazyBytes(Dir(dir))
 	if want := int64(123 * os.Getpagesize()); err != nil || got != want {
 		t.Errorf("%d, want %d: %v", got, want, err)
 	}
 	dir = write(t, map[string][]byte{"pagemap-1.img": append(image(entry(1, pageLazy)), 9, 9)})
-	if _, err := LazyBytes(dir); err == nil {
+	if _, err := LazyBytes(Dir(dir)); err == nil {
 		t.Error("no error for an image that is cut")
 	}
 }

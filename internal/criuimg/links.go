@@ -1,11 +1,9 @@
-package criu
+package criuimg
 
 import (
 	"errors"
-	"fmt"
-	"os"
+	"io/fs"
 	"path"
-	"path/filepath"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/fdinfo"
 	remap_file_path "github.com/checkpoint-restore/go-criu/v7/crit/images/remap-file-path"
@@ -22,13 +20,13 @@ type Link struct {
 
 // ReadLinks reads the links in the images of a dump. An error names the image that
 // does not decode.
-func ReadLinks(dir string) ([]Link, error) {
+func ReadLinks(images fs.FS) ([]Link, error) {
 	var (
 		linked [][2]uint32 // the ID of a file, and of the one that stands for it
 		names  = map[uint32]string{}
 	)
 	const remaps, files = "remap-fpath.img", "files.img"
-	err := decode(filepath.Join(dir, remaps), func(m proto.Message) error {
+	err := Decode(images, remaps, func(m proto.Message) error {
 		e, ok := m.(*remap_file_path.RemapFilePathEntry)
 		if ok && e.RemapType != nil && e.GetRemapType() == remap_file_path.RemapType_LINKED {
 			linked = append(linked, [2]uint32{e.GetOrigId(), e.GetRemapId()})
@@ -36,21 +34,21 @@ func ReadLinks(dir string) ([]Link, error) {
 		return nil
 	})
 	switch {
-	case errors.Is(err, os.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("%s: %w", remaps, err)
+		return nil, err
 	case linked == nil:
 		return nil, nil
 	}
-	err = decode(filepath.Join(dir, files), func(m proto.Message) error {
+	err = Decode(images, files, func(m proto.Message) error {
 		if e, ok := m.(*fdinfo.FileEntry); ok && e.GetReg() != nil {
 			names[e.GetId()] = path.Join("/", e.GetReg().GetName())
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", files, err)
+		return nil, err
 	}
 	var list []Link
 	for _, ids := range linked {

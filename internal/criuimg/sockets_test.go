@@ -1,4 +1,4 @@
-package criu
+package criuimg
 
 import (
 	"encoding/binary"
@@ -41,7 +41,7 @@ func TestReadSockets(t *testing.T) {
 	socket("172.17.0.2:0", unix.IPPROTO_RAW, 0, false)
 	socket("172.17.0.5:80", unix.IPPROTO_TCP, 0, true)
 	socket("[fd00::1]:80", unix.IPPROTO_TCP, 0, false)
-	got, err := ReadSockets(write(t, map[string][]byte{"files.img": files}))
+	got, err := ReadSockets(Dir(write(t, map[string][]byte{"files.img": files})))
 	want := []Socket{
 		{Local: netip.MustParseAddrPort("172.17.0.2:80")},
 		{Local: netip.MustParseAddrPort("172.17.0.2:80"), Connected: true},
@@ -51,7 +51,7 @@ func TestReadSockets(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if _, err := ReadSockets(write(t, map[string][]byte{"files.img": files[:len(files)-3]})); err == nil {
+	if _, err := ReadSockets(Dir(write(t, map[string][]byte{"files.img": files[:len(files)-3]}))); err == nil {
 		t.Error("cut short, and no error")
 	}
 }

@@ -1,4 +1,4 @@
-package criu
+package criuimg
 
 import (
 	"os"
@@ -28,17 +28,17 @@ func TestReadLinks(t *testing.T) {
 	remap(0, 1, remap_file_path.RemapType_LINKED)
 	remap(2, 7, remap_file_path.RemapType_GHOST)
 	dir := write(t, map[string][]byte{"files.img": files, "remap-fpath.img": remaps})
-	got, err := ReadLinks(dir)
+	got, err := ReadLinks(Dir(dir))
 	if err != nil || !slices.Equal(got, []Link{{Path: "/tmp/a", Name: "/tmp/link_remap.1"}}) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	if err := os.Truncate(filepath.Join(dir, "files.img"), 20); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := ReadLinks(dir); err == nil {
+	if _, err := ReadLinks(Dir(dir)); err == nil {
 		t.Error("half an image is read")
 	}
-	if got, err := ReadLinks(t.TempDir()); got != nil || err != nil {
+	if got, err := ReadLinks(Dir(t.TempDir())); got != nil || err != nil {
 		t.Errorf("of nothing: %+v, %v", got, err)
 	}
 }

@@ -1,13 +1,10 @@
-package criu
+package criuimg
 
 import (
-	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/fdinfo"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/fown"
@@ -59,55 +56,16 @@ func TestReadInUse(t *testing.T) {
 		"remap-fpath.img": slices.Concat(head("REMAP_FPATH"),
 			frame(t, &remap_file_path.RemapFilePathEntry{OrigId: proto.Uint32(6), RemapId: proto.Uint32(1)}, 0)),
 	}
-	got, err := ReadInUse(write(t, images))
+	got, err := ReadInUse(Dir(write(t, images)))
 	want := InUse{Files: []string{"/bin/app", "/data/db", "/old/criu"}, Sizes: map[string]int64{"/data/db": 4096}, Written: []string{"/data/db"}, Ghosts: []string{"/var/tmp"}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	images["mm-1.img"] = images["mm-1.img"][:20]
-	if _, err := ReadInUse(write(t, images)); err == nil || !strings.HasPrefix(err.Error(), "mm-1.img: entry 1") {
+	if _, err := ReadInUse(Dir(write(t, images))); err == nil || !strings.HasPrefix(err.Error(), "mm-1.img: entry 1") {
 		t.Error(err)
 	}
-	if _, err := ReadInUse(t.TempDir()); err == nil || !strings.HasPrefix(err.Error(), "files.img: ") {
+	if _, err := ReadInUse(Dir(t.TempDir())); err == nil || !strings.HasPrefix(err.Error(), "files.img: ") {
 		t.Error(err)
-	}
-}
-
-// The moment lies behind what was seen, by the clock that files are stamped with.
-func TestFreezeMoment(t *testing.T) {
-	for range 20 {
-		seen := fineClock()
-		got := freezeMoment(seen)
-		if late := fineClock(); !got.After(seen) || got.After(late) || got.Sub(seen) > time.Second {
-			t.Fatalf("seen %v, moment %v, then %v", seen, got, late)
-		}
-	}
-	if early := time.Unix(1, 0); !freezeMoment(early).After(early.Add(time.Hour)) {
-		t.Error("waits, or answers with the past")
-	}
-}
-
-// A file's ctime tells whether it was changed before the freeze or after it,
-// also when each stamp is looked at, for which the kernel takes its fine clock.
-func TestFreezeMomentPartsChanges(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
-	ctime := func() time.Time {
-		t.Helper()
-		var st unix.Stat_t
-		if err := os.WriteFile(file, []byte("x"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := unix.Lstat(file, &st); err != nil {
-			t.Fatal(err)
-		}
-		return time.Unix(st.Ctim.Unix())
-	}
-	for range 100 {
-		ctime()
-		before := ctime()
-		moment := freezeMoment(fineClock())
-		if after := ctime(); !before.Before(moment) || after.Before(moment) {
-			t.Fatalf("before %v, moment %v, after %v", before, moment, after)
-		}
 	}
 }

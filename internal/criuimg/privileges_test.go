@@ -1,4 +1,4 @@
-package criu
+package criuimg
 
 import (
 	"os"
@@ -70,7 +70,7 @@ func TestReadRestored(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r, err := ReadRestored(dir)
+		r, err := ReadRestored(Dir(dir))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func FuzzReadRestored(f *testing.F) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := ReadRestored(dir); err != nil && !strings.Contains(err.Error(), ".img: ") {
+		if _, err := ReadRestored(Dir(dir)); err != nil && !strings.Contains(err.Error(), ".img: ") {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -1,7 +1,7 @@
-package criu
+package criuimg
 
 import (
-	"path/filepath"
+	"io/fs"
 	"time"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/stats"
@@ -34,12 +34,12 @@ func (s Stats) Fixed() time.Duration {
 // StatsFile is CRIU's name for the figures of a dump, in the image directory.
 const StatsFile = "stats-dump"
 
-// ReadStats returns CRIU's figures of a dump into dir, or zeros when there are
+// ReadStats returns CRIU's figures of a dump, or zeros when there are
 // none to read: the images are whole without them, and may be all that is left
 // of the container.
-func ReadStats(dir string) Stats {
+func ReadStats(images fs.FS) Stats {
 	var d *stats.DumpStatsEntry
-	err := decode(filepath.Join(dir, StatsFile), func(m proto.Message) error {
+	err := Decode(images, StatsFile, func(m proto.Message) error {
 		if e, ok := m.(*stats.StatsEntry); ok {
 			d = e.GetDump()
 		}

@@ -1,8 +1,9 @@
-package criu
+package criuimg
 
 import (
 	"fmt"
-	"path/filepath"
+	"io/fs"
+	"path"
 	"slices"
 	"strings"
 
@@ -50,11 +51,11 @@ type Restored struct {
 
 // ReadRestored reads the images of a dump. An error names the image that does not
 // decode.
-func ReadRestored(dir string) (Restored, error) {
+func ReadRestored(images fs.FS) (Restored, error) {
 	var r Restored
 	r.seccomp = map[string]seccompOf{}
 	leaders := map[string]string{}
-	ids, err := readIDs(dir)
+	ids, err := readIDs(images)
 	if err != nil {
 		return r, err
 	}
@@ -76,14 +77,13 @@ func ReadRestored(dir string) (Restored, error) {
 			}
 		},
 	} {
-		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		found, err := fs.Glob(images, pattern)
 		if err != nil {
 			return r, err
 		}
-		for _, path := range found {
-			name := filepath.Base(path)
-			if err := decode(path, func(m proto.Message) error { read(name, m); return nil }); err != nil {
-				return r, fmt.Errorf("%s: %w", name, err)
+		for _, name := range found {
+			if err := Decode(images, name, func(m proto.Message) error { read(name, m); return nil }); err != nil {
+				return r, err
 			}
 		}
 	}
@@ -121,22 +121,21 @@ func (r *Restored) inherit(leaders map[string]string) {
 }
 
 // readIDs reads the namespaces of tasks, by the pid in the name of the image.
-func readIDs(dir string) (map[string]string, error) {
+func readIDs(images fs.FS) (map[string]string, error) {
 	ids := map[string]string{}
-	found, err := filepath.Glob(filepath.Join(dir, "ids-*.img"))
+	found, err := fs.Glob(images, "ids-*.img")
 	if err != nil {
 		return nil, err
 	}
-	for _, path := range found {
-		name := filepath.Base(path)
-		err := decode(path, func(m proto.Message) error {
+	for _, name := range found {
+		err := Decode(images, name, func(m proto.Message) error {
 			if e, ok := m.(*criu_core.TaskKobjIdsEntry); ok {
 				ids[strings.TrimPrefix(name, "ids-")] = namespaces(e)
 			}
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, err
 		}
 	}
 	return ids, nil
@@ -165,20 +164,33 @@ func (r *Restored) thread(name string, m proto.Message, ids map[string]string) {
 	c := e.GetThreadCore().GetCreds()
 	t.UIDs = []uint32{c.GetUid(), c.GetEuid(), c.GetSuid(), c.GetFsuid()}
 	t.LSM = c.GetLsmProfile()
-	for _, set := range [][]uint32{c.GetCapInh(), c.GetCapPrm(), c.GetCapEff(), c.GetCapBnd(), newer(c, ambientField)} {
-		for i, word := range set {
-			if i < 2 {
-				t.Capabilities |= uint64(word) << (32 * i)
-			}
-		}
+	for _, set := range [][]uint32{c.GetCapInh(), c.GetCapPrm(), c.GetCapEff(), c.GetCapBnd()} {
+		t.Capabilities |= CapabilitySet(set)
 	}
-	nnp := newer(c, noNewPrivsField)
-	t.NoNewPrivs = len(nnp) > 0 && nnp[0] != 0
+	t.Capabilities |= AmbientCapabilities(c)
+	t.NoNewPrivs = NoNewPrivs(c)
 	const filter = criu_core.SeccompMode_filter
 	t.Seccomp = e.GetThreadCore().GetSeccompMode() == filter || e.GetTc().GetOldSeccompMode() == filter
 	r.seccomp[name] = seccompOf{e.GetThreadCore() != nil && e.GetThreadCore().SeccompMode != nil, e.GetThreadCore().GetSeccompFilter()}
 	r.unknown(name, m, []protowire.Number{noNewPrivsField, ambientField})
 	r.Threads = append(r.Threads, t)
+}
+
+// CapabilitySet is a set as the kernel counts it, of the words that an image has.
+func CapabilitySet(words []uint32) (set uint64) {
+	for i, word := range words[:min(len(words), 2)] {
+		set |= uint64(word) << (32 * i)
+	}
+	return set
+}
+
+// AmbientCapabilities returns a thread's.
+func AmbientCapabilities(c *creds.CredsEntry) uint64 { return CapabilitySet(newer(c, ambientField)) }
+
+// NoNewPrivs says whether a thread has no_new_privs.
+func NoNewPrivs(c *creds.CredsEntry) bool {
+	nnp := newer(c, noNewPrivsField)
+	return len(nnp) > 0 && nnp[0] != 0
 }
 
 // newer reads numbers of a field that the library does not know.
@@ -212,7 +224,7 @@ func (r *Restored) mount(name string, m proto.Message) {
 		kind = e.GetFsname()
 	}
 	r.Mounts = append(r.Mounts, RestoredMount{
-		Path: filepath.Join("/", e.GetMountpoint()), FSType: kind, External: e.GetExtKey(),
+		Path: path.Join("/", e.GetMountpoint()), FSType: kind, External: e.GetExtKey(),
 		ReadOnly: e.GetFlags()&unix.MS_RDONLY != 0 || e.GetSbFlags()&unix.MS_RDONLY != 0,
 	})
 	if e.GetWithPlugin() {

@@ -1,11 +1,9 @@
-package criu
+package criuimg
 
 import (
 	"errors"
-	"fmt"
-	"os"
+	"io/fs"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -37,7 +35,7 @@ const vmaFileShared = 1 << 7
 
 // ReadInUse reads the images of a dump. An error names the image that does not
 // decode.
-func ReadInUse(dir string) (InUse, error) {
+func ReadInUse(images fs.FS) (InUse, error) {
 	var (
 		paths    = map[uint32]string{} // by file ID
 		sizes    = map[uint32]int64{}
@@ -45,11 +43,7 @@ func ReadInUse(dir string) (InUse, error) {
 		remapped = map[uint32]bool{}
 	)
 	read := func(name string, each func(proto.Message)) error {
-		err := decode(filepath.Join(dir, name), func(m proto.Message) error { each(m); return nil })
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		return nil
+		return Decode(images, name, func(m proto.Message) error { each(m); return nil })
 	}
 	err := read("files.img", func(m proto.Message) {
 		e, ok := m.(*fdinfo.FileEntry)
@@ -68,12 +62,12 @@ func ReadInUse(dir string) (InUse, error) {
 			remapped[e.GetOrigId()] = true
 		}
 	})
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return InUse{}, err
 	}
-	tasks, err := filepath.Glob(filepath.Join(dir, "mm-*.img"))
+	tasks, err := fs.Glob(images, "mm-*.img")
 	for _, image := range tasks {
-		err = errors.Join(err, read(filepath.Base(image), func(m proto.Message) {
+		err = errors.Join(err, read(image, func(m proto.Message) {
 			e, _ := m.(*mm.MmEntry)
 			for _, v := range e.GetVmas() {
 				if v.GetStatus()&vmaFileShared != 0 && v.GetProt()&unix.PROT_WRITE != 0 {

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/checkpointctl/checkpointctl/internal/contents"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/report"
+)
+
+// contentsHelp says how commands that look into checkpoints name them.
+const contentsHelp = `
+A checkpoint is CONTAINER, which means its newest, CONTAINER CHECKPOINT or
+CONTAINER/CHECKPOINT; or FILE, an archive that export, Podman, CRI-O or containerd wrote,
+or a directory of CRIU's images. What begins with / or . is a FILE, and so is the name of
+a file that is no container's in the store. Neither Docker nor CRIU is asked, and root is
+needed only where the files are root's. An encrypted one is opened by --identity or
+--passphrase-file, into memory.`
+
+// contentsFlags are for what looks into checkpoints.
+func (d *deps) contentsFlags(f *pflag.FlagSet) {
+	d.identityFlags(f)
+	d.stageFlag(f)
+}
+
+// isFile says whether an argument means a file and not a container.
+func (d *deps) isFile(arg string) bool {
+	if strings.HasPrefix(arg, "/") || strings.HasPrefix(arg, ".") {
+		return true
+	}
+	container, _, _ := strings.Cut(arg, "/")
+	if _, err := os.Stat(filepath.Join(d.cfg.Dir, container)); err == nil {
+		return false
+	}
+	_, err := os.Stat(arg)
+	return err == nil
+}
+
+// contents opens the checkpoint that one or two arguments name.
+func (d *deps) contents(ctx context.Context, args []string) (*contents.Contents, error) {
+	opener, err := d.opener(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(args) == 1 && d.isFile(args[0]) {
+		return contents.FromFile(ctx, args[0], opener.Identities, opener.StageDir)
+	}
+	ref, name, err := reference(args)
+	if err != nil {
+		return nil, err
+	}
+	container, err := d.storedName(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	r, err := d.store().Find(container, name)
+	if err != nil {
+		return nil, err
+	}
+	return contents.FromStore(ctx, d.store(), r, opener)
+}
+
+// damagedContents is the error of images that cannot be read.
+func damagedContents(c *contents.Contents, err error) error {
+	if errors.Is(err, report.ErrNoProcess) {
+		return err
+	}
+	return fmt.Errorf("%w: %s: %w", metadata.ErrDamaged, c.Name, err)
+}
+
+// closing reports an error of closing, unless there is another one.
+func closing(c *contents.Contents, err *error) {
+	if closeErr := c.Close(); *err == nil {
+		*err = closeErr
+	}
+}

@@ -1,0 +1,132 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/report"
+)
+
+type showOptions struct {
+	report.Options
+	format, output string
+}
+
+// Formats of show.
+const (
+	formatTable = "table"
+	formatTree  = "tree"
+	formatJSON  = "json"
+)
+
+func newShowCmd(d *deps) *cobra.Command {
+	var o showOptions
+	cmd := &cobra.Command{
+		Use:   "show CONTAINER [CHECKPOINT] [VIEW] | FILE [VIEW]",
+		Short: "Show the processes, memory, files and sockets in a checkpoint",
+		Long: `Show what a checkpoint holds, without a restore: an overview, or one of the views
+
+  ps       processes and threads: state, user, capabilities, seccomp, signals, command line
+  maps     memory, and how much of each mapping is in the images, in a parent's, or zero
+  fds      open files, and who has the other end of pipes and sockets
+  sockets  addresses, states and queues
+  mounts   the container's mounts
+  env      environments
+  all      all of them, with the overview
+
+The last argument is a view if it is one of these words; a checkpoint of such a name is
+written CONTAINER/CHECKPOINT. Values of arguments and variables that look secret are
+hidden without --secrets: names and known forms tell, so that some may be missed.
+` + contentsHelp + exits(exitNoCheckpoint, exitSealed, exitCRIU, exitDamaged, exitArchive),
+		Example: `  checkpointctl show myapp before-upgrade
+  checkpointctl show myapp ps --format tree
+  checkpointctl show ./podman.tar.zst sockets --json`,
+		Args:              cobra.RangeArgs(1, 3),
+		ValidArgsFunction: d.completeView,
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			o.View = report.Overall
+			if last := args[len(args)-1]; len(args) > 1 && slices.Contains(report.Views(), last) {
+				o.View, args = report.View(last), args[:len(args)-1]
+			}
+			if err := o.check(d, args); err != nil {
+				return fmt.Errorf("%w: %w", config.ErrInvalid, err)
+			}
+			return runShow(cmd.Context(), d, args, o)
+		},
+	}
+	f := cmd.Flags()
+	f.Uint32Var(&o.PID, "pid", 0, "only the process with this `PID` in the container")
+	f.StringVar(&o.format, "format", "", "`table`, tree (of ps) or json (default table)")
+	f.StringVarP(&o.output, "output", "o", "", "write to `file`")
+	f.BoolVar(&o.Secrets, "secrets", false, "show values that look secret")
+	d.contentsFlags(f)
+	d.jsonFlag(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatTable, formatTree, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
+	return cmd
+}
+
+// check settles the format, and refuses what contradicts itself.
+func (o *showOptions) check(d *deps, args []string) error {
+	if o.format == "" {
+		o.format = formatTable
+		if d.json {
+			o.format = formatJSON
+		}
+	}
+	switch {
+	case len(args) > 2:
+		return fmt.Errorf("%q is none of the views %s", args[2], strings.Join(report.Views(), ", "))
+	case !slices.Contains([]string{formatTable, formatTree, formatJSON}, o.format):
+		return fmt.Errorf("--format: %q is none of table, tree, json", o.format)
+	case d.json && o.format != formatJSON:
+		return fmt.Errorf("--json and --format %s cannot be mixed", o.format)
+	case o.format == formatTree && o.View != report.Processes:
+		return fmt.Errorf("--format tree is of ps: show %s ps --format tree", strings.Join(args, " "))
+	}
+	return nil
+}
+
+func runShow(ctx context.Context, d *deps, args []string, o showOptions) (err error) {
+	c, err := d.contents(ctx, args)
+	if err != nil {
+		return err
+	}
+	defer closing(c, &err)
+	doc, err := report.Make(c, o.Options)
+	if err != nil {
+		return damagedContents(c, err)
+	}
+	write := func(w io.Writer) error { return printDocument(w, doc, o.format) }
+	if o.output == "" || o.output == "-" {
+		return write(d.out)
+	}
+	_, err = toFile(o.output, write)
+	return err
+}
+
+func printDocument(w io.Writer, doc *report.Document, format string) error {
+	if format == formatJSON {
+		return printJSON(w, doc)
+	}
+	return printViews(w, doc, format == formatTree)
+}
+
+// completeView completes a checkpoint, and behind it a view.
+func (d *deps) completeView(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		names, _ := d.completeNames(cmd, args, word)
+		return names, cobra.ShellCompDirectiveDefault
+	}
+	views := report.Views()
+	if len(args) == 1 && !strings.Contains(args[0], "/") {
+		names, _ := d.completeNames(cmd, args, word)
+		views = append(names, views...)
+	}
+	return views, cobra.ShellCompDirectiveNoFileComp
+}
