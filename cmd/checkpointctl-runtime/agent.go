@@ -142,7 +142,7 @@ func (a *agent) handle(m runtime.Asked) {
 	switch {
 	case m.Do == runtime.Abort:
 		a.aborts = append(a.aborts, m)
-		a.undo(errors.New("docker gave the start up"))
+		a.undo(errors.New("docker gave up the start"))
 	case a.failure != nil:
 		m.Answer(runtime.Answer{Error: a.failure.Error()})
 	case m.Do == runtime.Namespaces:

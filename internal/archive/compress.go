@@ -30,7 +30,7 @@ var ErrCompression = errors.New("no such compression")
 func (c Compression) Check(level int) error {
 	most, known := map[Compression]int{None: 0, Zstd: 22, Gzip: 9}[c]
 	if !known {
-		return fmt.Errorf("%w: %q is none of none, zstd, gzip", ErrCompression, string(c))
+		return fmt.Errorf("%w: %q is not none, zstd or gzip", ErrCompression, string(c))
 	}
 	if level < 0 || level > most {
 		return fmt.Errorf("%w: level %d; %s has 1 to %d", ErrCompression, level, c, most)

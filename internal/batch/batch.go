@@ -112,7 +112,7 @@ func matching(patterns []string, name string) (string, bool) {
 func CheckPatterns(patterns ...string) error {
 	for _, p := range patterns {
 		if _, err := path.Match(p, ""); err != nil {
-			return fmt.Errorf("%q is no pattern: %w", p, err)
+			return fmt.Errorf("%q is not a pattern: %w", p, err)
 		}
 	}
 	return nil

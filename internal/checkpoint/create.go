@@ -148,7 +148,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 		return t, &dumpFailed{err}
 	}
 	if n := criu.LostEvents(t.images); n > 0 {
-		m.warn([]string{fmt.Sprintf("container %s: the checkpoint lacks the events that waited at %s", c.Name, count(n, "inotify or fanotify descriptor", "inotify or fanotify descriptors"))})
+		m.warn([]string{fmt.Sprintf("container %s: the checkpoint does not include the unread events of %s", c.Name, count(n, "inotify or fanotify descriptor", "inotify or fanotify descriptors"))})
 	}
 	t.asked = m.askDaemon(ctx, c.ImageDigest)
 	if !req.Options.LeaveRunning {

@@ -68,7 +68,7 @@ func (n *network) readConnections(c docker.Container) (warnings []string) {
 		warnings = append(warnings, fmt.Sprintf("container %s: looking for connections through docker-proxy: %v", c.Name, err))
 	}
 	if k := len(n.proxied); k > 0 {
-		warnings = append(warnings, fmt.Sprintf("container %s: %s through docker-proxy, which a restore cannot keep: clients on the host reach published ports by it", c.Name, count(k, "connection goes", "connections go")))
+		warnings = append(warnings, fmt.Sprintf("container %s: %s through docker-proxy, which a restore cannot keep: docker-proxy serves clients on the host itself", c.Name, count(k, "connection goes", "connections go")))
 	}
 	n.connections = slices.DeleteFunc(found, func(e conntrack.Entry) bool {
 		return slices.Contains(n.proxied, dockerproxy.Connection{Peer: e.Source, Address: e.Destination})

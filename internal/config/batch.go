@@ -193,7 +193,7 @@ func (s Settings) validateBatches() error {
 		} {
 			for _, p := range patterns {
 				if _, err := path.Match(p, ""); err != nil {
-					no(key, "%q is no pattern", p)
+					no(key, "%q is not a pattern", p)
 				}
 			}
 		}

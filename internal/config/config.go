@@ -329,7 +329,7 @@ func oneOf(key, value string, allowed ...string) error {
 	if slices.Contains(allowed, value) {
 		return nil
 	}
-	return fmt.Errorf("%w: %s: %q is none of %s", ErrInvalid, key, value, strings.Join(allowed, ", "))
+	return fmt.Errorf("%w: %s: %q is not one of %s", ErrInvalid, key, value, strings.Join(allowed, ", "))
 }
 
 // The sections that a batch has, too, say by at where they are.
@@ -370,7 +370,7 @@ func (p Prune) validate(at string) error {
 		errs = append(errs, fmt.Errorf("%w: %s: keep rules must not be below 0", ErrInvalid, at))
 	}
 	if n, err := units.RAMInBytes(p.MaxSize); p.MaxSize != "" && (err != nil || n <= 0) {
-		errs = append(errs, fmt.Errorf("%w: %s.max_size: %q is no size", ErrInvalid, at, p.MaxSize))
+		errs = append(errs, fmt.Errorf("%w: %s.max_size: %q is not a size", ErrInvalid, at, p.MaxSize))
 	}
 	return errors.Join(errs...)
 }

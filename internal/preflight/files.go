@@ -125,7 +125,7 @@ func Adapt(f Facts, o Options) (Options, []string) {
 	}
 	if o.GhostLimit == 0 && most.Size > criuGhost {
 		o.GhostLimit = uint32(min(most.Size, MaxGhost))
-		said = append(said, fmt.Sprintf("files whose name was removed go into the images: up to %s, as %s of process %d (%s) needs",
+		said = append(said, fmt.Sprintf("deleted files that are open go into the images, up to %s for %s of process %d (%s)",
 			units.BytesSize(float64(most.Size)), most.path, most.task.PID, most.task.Name))
 	}
 	return o, said

@@ -32,7 +32,7 @@ func replacedBinds(f Facts, _ Options) (list []Refusal) {
 			list = append(list, Refusal{
 				Object: fmt.Sprintf("%s, mounted at %s", strings.TrimSuffix(i.Mount.Root, replaced), i.Mount.Path),
 				Reason: "it was deleted or replaced on the host, and a restore would not find it",
-				Hint:   "docker restart mounts what is there now; a file that is bound has to be changed in place",
+				Hint:   "docker restart mounts the new one; change files that are bind-mounted in place",
 			})
 		}
 	}

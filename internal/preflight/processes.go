@@ -27,7 +27,7 @@ func foreignNamespaces(f Facts, _ Options) (list []Refusal) {
 		for _, kind := range [...]string{"pid", "user", "ipc", "uts", "cgroup", "time"} {
 			want, have := f.Tasks[0].Namespaces[kind], t.Namespaces[kind]
 			if want != "" && have != "" && want != have {
-				list = append(list, of(t, cannotRestore, "end it: a process that docker exec or nsenter started, or that unshare moved",
+				list = append(list, of(t, cannotRestore, "stop the process; docker exec, nsenter or unshare moved it there",
 					"is in another %s namespace than the container's first process", kind))
 			}
 		}
@@ -90,7 +90,7 @@ func pipes(f Facts, _ Options) []Refusal {
 	}
 	return []Refusal{{
 		Object: fmt.Sprintf("%d pipes, %d of them in process %d (%s)", len(found), most, holder.PID, holder.Name),
-		Reason: fmt.Sprintf("CRIU dumps up to %d", maxPipes), Hint: "have the program open fewer: fewer workers, or fewer children that are read by pipes",
+		Reason: fmt.Sprintf("CRIU dumps up to %d", maxPipes), Hint: "make the program open fewer pipes, for example with fewer workers",
 	}}
 }
 

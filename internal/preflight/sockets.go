@@ -51,7 +51,7 @@ func linkLocal(f Facts, o Options) (list []Refusal) {
 	for _, t := range f.Tasks {
 		for _, file := range t.Files {
 			if address, ok := f.LinkLocal[file.Socket()]; ok {
-				list = append(list, of(t, cannotRestore, "have its client use another address than the link-local one, or close the connection before the checkpoint",
+				list = append(list, of(t, cannotRestore, "let its client use another address than the link-local one, or close the connection before the checkpoint",
 					"has a TCP connection of the link-local address %s (descriptor %d)", address, file.FD))
 			}
 		}

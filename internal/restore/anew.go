@@ -157,7 +157,7 @@ func (m *Maker) draft(ctx context.Context, rec metadata.Record, n New, p *prepar
 		return d, m.cannot(rec, n, err.Error())
 	}
 	if missing {
-		d.Refused = append(d.Refused, fmt.Sprintf("no image here has the layers of %s (%s): docker load it", rec.Image, rec.ImageDigest))
+		d.Refused = append(d.Refused, fmt.Sprintf("no image on this host has the layers of %s (%s): docker load it", rec.Image, rec.ImageDigest))
 	}
 	if err := m.check(ctx, &d, rec); err != nil {
 		return d, err
@@ -166,7 +166,7 @@ func (m *Maker) draft(ctx context.Context, rec metadata.Record, n New, p *prepar
 		return d, m.cannot(rec, n, d.Refused...)
 	}
 	for _, left := range d.Left {
-		m.warn(fmt.Sprintf("%s of the archive's container are left out: --accept %s takes them", left, left))
+		m.warn(fmt.Sprintf("%s of the archive's container are left out: --accept %s includes them", left, left))
 	}
 	if rec.Imported != nil && m.AllowPrivileges && d.Privileges != nil {
 		m.warn(fmt.Sprintf("%s gets privileges that the archive asks for: %s", n.Name, strings.Join(d.Privileges, ", ")))
@@ -181,7 +181,7 @@ func (m *Maker) cannot(rec metadata.Record, n New, reasons ...string) error {
 // check adds what this host stands against.
 func (m *Maker) check(ctx context.Context, d *docker.Draft, rec metadata.Record) error {
 	if _, err := m.Engine.Inspect(ctx, d.Name); err == nil {
-		d.Refused = append(d.Refused, "there is a container of that name: take another --name")
+		d.Refused = append(d.Refused, "a container with that name exists: choose another --name")
 	} else if !errors.Is(err, docker.ErrNoSuchContainer) {
 		return err
 	}
@@ -191,7 +191,7 @@ func (m *Maker) check(ctx context.Context, d *docker.Draft, rec metadata.Record)
 			return err
 		}
 		if !has {
-			d.Refused = append(d.Refused, fmt.Sprintf("there is no network %s here: --network NAME takes another", name))
+			d.Refused = append(d.Refused, fmt.Sprintf("network %s does not exist on this host: --network NAME uses another one", name))
 		}
 	}
 	for destination, name := range d.Volumes {
@@ -202,11 +202,11 @@ func (m *Maker) check(ctx context.Context, d *docker.Draft, rec metadata.Record)
 		filled := hasVolume(rec, destination)
 		switch {
 		case has && filled:
-			d.Refused = append(d.Refused, fmt.Sprintf("there is a volume %s already, which the checkpoint would overwrite: --volume %s=OTHER makes another", name, name))
+			d.Refused = append(d.Refused, fmt.Sprintf("volume %s exists and would be overwritten: --volume %s=OTHER uses another one", name, name))
 		case has && rec.Imported != nil && !d.Renamed[name]:
-			d.Refused = append(d.Refused, fmt.Sprintf("volume %s is here already, and an archive cannot ask for it: --volume %s=%s gives it", name, name, name))
+			d.Refused = append(d.Refused, fmt.Sprintf("volume %s exists, and an archive may not use it on its own: --volume %s=%s allows it", name, name, name))
 		case !has && !filled:
-			m.warn(fmt.Sprintf("volume %s will be made, and be empty: the checkpoint does not have its files", name))
+			m.warn(fmt.Sprintf("volume %s will be created empty: the checkpoint does not include its files", name))
 		}
 	}
 	daemon, err := m.Docker.Daemon(ctx)
@@ -217,7 +217,7 @@ func (m *Maker) check(ctx context.Context, d *docker.Draft, rec metadata.Record)
 	case has && daemon.Driver != "overlay2":
 		d.Refused = append(d.Refused, fmt.Sprintf("Docker stores images by %s here, where the files of a container that never ran have no place yet", daemon.Driver))
 	case !has:
-		m.warn(fmt.Sprintf("%s/%s does not have the files that its container wrote: what is made has the image's alone", rec.Name, rec.Checkpoint))
+		m.warn(fmt.Sprintf("%s/%s does not include the files that its container wrote: the new container has only those of its image", rec.Name, rec.Checkpoint))
 	}
 	slices.Sort(d.Refused)
 	return nil

@@ -38,7 +38,7 @@ func (c Clones) Make(ctx context.Context, rec metadata.Record, n New, o Options)
 		list = append(list, clone)
 	}
 	if c.Count > 1 {
-		c.warn("clones are one process in several places: hostname, machine-id, keys, sessions and the state of random numbers in their memory are the same; --exec-after can change what must differ")
+		c.warn("clones share the hostname, machine ID, keys, sessions and random state in their memory; --exec-after can change what must differ")
 	}
 	var containers []docker.Container
 	for _, m := range list {

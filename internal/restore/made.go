@@ -53,15 +53,15 @@ func (m made) undo(ctx context.Context, engine maker, cause error) error {
 		err = nil // --rm
 	}
 	if err != nil {
-		return errors.Join(cause, fmt.Errorf("container %s was made, and could not be removed: %w", m.Name, err))
+		return errors.Join(cause, fmt.Errorf("container %s was created and could not be removed: %w", m.Name, err))
 	}
 	for _, name := range m.volumes {
 		if has, err := engine.HasVolume(ctx, name); err == nil && !has {
 			continue
 		}
 		if err := engine.RemoveVolume(ctx, name); err != nil {
-			cause = errors.Join(cause, fmt.Errorf("volume %s was made, and could not be removed: %w", name, err))
+			cause = errors.Join(cause, fmt.Errorf("volume %s was created and could not be removed: %w", name, err))
 		}
 	}
-	return fmt.Errorf("%w; %s, which was made for it, is removed", cause, m.Name)
+	return fmt.Errorf("%w; %s, which was created for it, is removed", cause, m.Name)
 }

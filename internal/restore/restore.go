@@ -265,14 +265,14 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, rec metadata.Rec
 	case startErr != nil:
 		return failed(startErr)
 	case resultErr != nil:
-		return failed(fmt.Errorf("docker started it without asking %s: %w", r.StandIn, resultErr))
+		return failed(fmt.Errorf("docker started it without calling %s: %w", r.StandIn, resultErr))
 	case !result.Init.Alive():
-		return failed(errors.New("it was restored, and ended at once; see docker logs"))
+		return failed(errors.New("it was restored and exited at once; see docker logs"))
 	case now.PID != result.Init.PID:
 		return failed(fmt.Errorf("it runs as process %d, not as the restored one, %d", now.PID, result.Init.PID))
 	}
 	if err := hold.Release(checkpoint.DaemonNetNS(now.PID), now.ID); err != nil {
-		result.Warnings = append(result.Warnings, fmt.Sprintf("what its clients send is dropped for some minutes: %v", err))
+		result.Warnings = append(result.Warnings, fmt.Sprintf("packets of its clients are dropped for some minutes: %v", err))
 	}
 	if changed := addressChanged(rec, now); changed != "" {
 		result.Warnings = append(result.Warnings, changed)

@@ -140,7 +140,7 @@ func (r *Restorer) undo(ctx context.Context, started []Member, cause error) erro
 		killed = append(killed, m.Container.Name)
 	}
 	if killed != nil {
-		cause = fmt.Errorf("%w; what was restored before it is stopped again: %s", cause, strings.Join(killed, ", "))
+		cause = fmt.Errorf("%w; the containers restored before it are stopped again: %s", cause, strings.Join(killed, ", "))
 	}
 	return errors.Join(append([]error{cause}, errs...)...)
 }

@@ -46,7 +46,7 @@ func ParseRecipients(to []string, passphraseFile string) (*Recipients, error) {
 	case passphraseFile == "":
 		return r, nil
 	case r.list != nil:
-		return nil, fmt.Errorf("%w: a passphrase goes with no other recipient", ErrBadKey)
+		return nil, fmt.Errorf("%w: a passphrase cannot be combined with other recipients", ErrBadKey)
 	}
 	phrase, err := readPassphrase(passphraseFile)
 	if err != nil {
@@ -140,7 +140,7 @@ func readPassphrase(file string) (string, error) {
 	}
 	line, _, _ := strings.Cut(string(data), "\n")
 	if line = strings.TrimSuffix(line, "\r"); line == "" {
-		return "", fmt.Errorf("%w: the first line of %s is no passphrase", ErrBadKey, file)
+		return "", fmt.Errorf("%w: the first line of %s is not a passphrase", ErrBadKey, file)
 	}
 	return line, nil
 }

@@ -83,7 +83,7 @@ func TestNewContainerRefused(t *testing.T) {
 	}
 	volumes := docker(t, "volume", "ls", "-q")
 	r := b.must(23, "restore", b.name, "--name", n.name)
-	if !strings.Contains(r.stderr, "port is already allocated") || !strings.Contains(r.stderr, n.name+", which was made for it, is removed") {
+	if !strings.Contains(r.stderr, "port is already allocated") || !strings.Contains(r.stderr, n.name+", which was created for it, is removed") {
 		t.Errorf("taken port: %s", r.stderr)
 	}
 	nothing("taken port")
@@ -91,7 +91,7 @@ func TestNewContainerRefused(t *testing.T) {
 		t.Errorf("volumes left over: %s, were %s", now, volumes)
 	}
 	r = b.must(23, "restore", b.name, "--name", b.name)
-	if !strings.Contains(r.stderr, "there is a container of that name") {
+	if !strings.Contains(r.stderr, "a container with that name exists") {
 		t.Errorf("name: %s", r.stderr)
 	}
 	r = b.must(23, "restore", b.name, "--name", n.name, "--network", "none-such", "-p", port(t)+":80")

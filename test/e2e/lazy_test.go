@@ -118,7 +118,7 @@ func TestLazyRestore(t *testing.T) {
 	if err := syscall.Kill(f.Daemon.PID, syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	if err := next.Wait(); err != nil || !strings.Contains(said.String(), "waiting until it is whole") {
+	if err := next.Wait(); err != nil || !strings.Contains(said.String(), "waiting until it is complete") {
 		t.Errorf("%v: %s", err, said.String())
 	}
 	b.memoryIsRight()

@@ -44,7 +44,7 @@ func TestRestoreOfAllOrNone(t *testing.T) {
 	b.remove() // the host's port was one of Docker's choice
 	docker(t, "create", "--name", b.name, "-p", port+":7000", baseImage, "sh", "-c", counting)
 	r := a.must(23, "restore", a.name, b.name)
-	if !strings.Contains(r.stderr, b.name+": restore failed, the container is stopped") || !strings.Contains(r.stderr, "what was restored before it is stopped again: "+a.name) {
+	if !strings.Contains(r.stderr, b.name+": restore failed, the container is stopped") || !strings.Contains(r.stderr, "the containers restored before it are stopped again: "+a.name) {
 		t.Errorf("stderr: %s", r.stderr)
 	}
 	if a.state() != "exited" || b.state() == "running" {

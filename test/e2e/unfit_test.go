@@ -259,7 +259,7 @@ def print(*args, to=print, **options): works(); to(*args, **options)
 `)...)...)
 	at := b.await(8)
 	for range 2 {
-		if r := b.must(0, "checkpoint", b.name, "--leave-running=false"); !strings.Contains(r.stderr, "the checkpoint lacks the events that waited at ") {
+		if r := b.must(0, "checkpoint", b.name, "--leave-running=false"); !strings.Contains(r.stderr, "the checkpoint does not include the unread events of ") {
 			t.Errorf("stderr: %s", r.stderr)
 		}
 		b.restore()

@@ -48,7 +48,7 @@ func (o newOptions) check(set *pflag.FlagSet) error {
 	if o.name == "" {
 		for _, flag := range []string{"clones", "publish", "network", "ip", "volume", "bind", "image", "accept", "exec-after"} {
 			if set.Changed(flag) {
-				return fmt.Errorf("%w: --%s is for a new container: --name", config.ErrInvalid, flag)
+				return fmt.Errorf("%w: --%s is for new containers and needs --name", config.ErrInvalid, flag)
 			}
 		}
 		return nil
@@ -65,7 +65,7 @@ func (o newOptions) check(set *pflag.FlagSet) error {
 	case o.clones < 1:
 		return fmt.Errorf("%w: --clones: %d", config.ErrInvalid, o.clones)
 	case o.clones > 1 && o.ip != "":
-		return fmt.Errorf("%w: several clones cannot have one --ip", config.ErrInvalid)
+		return fmt.Errorf("%w: clones cannot share one --ip", config.ErrInvalid)
 	}
 	return nil
 }

@@ -77,7 +77,7 @@ func runBatch(ctx context.Context, d *deps, o checkpointOptions) error {
 	chosen := slices.DeleteFunc(slices.Clone(picks), func(p batch.Pick) bool { return !p.Selected })
 	switch {
 	case len(chosen) == 0 && !b.AllowEmpty:
-		return fmt.Errorf("%w: the selection is empty, of %d that match none can be taken", docker.ErrNoSuchContainer, len(picks))
+		return fmt.Errorf("%w: no container to checkpoint: %d match, and none of them is running", docker.ErrNoSuchContainer, len(picks))
 	case o.dryRun:
 		return nil
 	}

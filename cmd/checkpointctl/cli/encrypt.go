@@ -35,7 +35,7 @@ func (d *deps) stageFlag(f *pflag.FlagSet) {
 func (d *deps) recipients(o checkpointOptions) (*seal.Recipients, error) {
 	to, err := seal.ParseRecipients(d.cfg.Encrypt.To, d.cfg.Encrypt.PassphraseFile)
 	if err == nil && to != nil && (o.roundsOnly || o.parent != "") {
-		err = fmt.Errorf("%w: --parent and pre-dump work on images that are not encrypted; rounds in one go do: checkpoint --pre-dump", config.ErrInvalid)
+		err = fmt.Errorf("%w: --parent and pre-dump do not work with encryption; checkpoint --pre-dump does", config.ErrInvalid)
 	}
 	return to, err
 }

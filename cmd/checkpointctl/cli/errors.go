@@ -75,7 +75,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 	case !parsed:
 		return exitUsage, ""
 	case errors.Is(err, metadata.ErrExposed):
-		return exitUsage, "give it to root and chmod 700 it, or take another --dir"
+		return exitUsage, "chown it to root and chmod it to 700, or choose another --dir"
 	case errors.Is(err, metadata.ErrNoAccess):
 		return exitCRIU, "the checkpoints are root's: run it with sudo"
 	case errors.Is(err, seal.ErrNoIdentity):
@@ -83,11 +83,11 @@ func classify(err error, parsed bool) (code int, hint string) {
 	case errors.Is(err, seal.ErrWrongIdentity):
 		return exitSealed, "checkpointctl inspect CONTAINER CHECKPOINT shows to whom"
 	case errors.Is(err, metadata.ErrNoStage):
-		return exitOther, "name a tmpfs with room by --stage, or a directory on a disk if unencrypted images may be there for the while"
+		return exitOther, "give --stage a tmpfs with enough space, or a directory on a disk if unencrypted images may be there meanwhile"
 	case errors.Is(err, metadata.ErrNoRoom):
-		return exitOther, "make room, take another --dir, or leave the files out: --rootfs=false"
+		return exitOther, "free some space, choose another --dir, or leave the files out with --rootfs=false"
 	case errors.Is(err, archive.ErrRefused):
-		return exitArchive, "nothing of it is in the store"
+		return exitArchive, "the store is as before"
 	case errors.Is(err, contents.ErrSealedInside):
 		return exitSealed, ""
 	case errors.Is(err, archive.ErrNotExportable):
@@ -105,11 +105,11 @@ func classify(err error, parsed bool) (code int, hint string) {
 	case errors.Is(err, metadata.ErrNoCheckpoint):
 		return exitNoCheckpoint, "checkpointctl list shows the checkpoints"
 	case errors.Is(err, metadata.ErrExists):
-		return exitExists, "take another --name, or checkpointctl rm it"
+		return exitExists, "choose another --name, or remove it with checkpointctl rm"
 	case errors.Is(err, metadata.ErrNeeded):
 		return exitExists, "remove the one that needs it first"
 	case errors.Is(err, metadata.ErrInUse):
-		return exitExists, "checkpointctl list shows how far the fetch is"
+		return exitExists, "checkpointctl list shows the progress"
 	case errors.Is(err, metadata.ErrLocked), errors.Is(err, recovery.ErrBusy):
 		return exitExists, ""
 	case errors.As(err, &refused):
@@ -135,13 +135,13 @@ func classify(err error, parsed bool) (code int, hint string) {
 	case errors.Is(err, docker.ErrNotSetUp), errors.Is(err, dockerd.ErrConfig):
 		return exitDocker, ""
 	case errors.Is(err, runtime.ErrUnfit):
-		return exitDocker, "checkpointctl check says what is possible; checkpointctl runtime install is another way"
+		return exitDocker, "see checkpointctl check; checkpointctl runtime install may help"
 	case errors.Is(err, criu.ErrNoDirtyTracking):
 		return exitCRIU, "--pre-dump=auto makes a plain dump on such a kernel"
 	case errors.Is(err, criu.ErrNoUserfaultfd):
 		return exitCRIU, "restore it without --lazy-pages"
 	case errors.Is(err, criu.ErrNoCRIU), errors.Is(err, criu.ErrTooOld):
-		return exitCRIU, "checkpointctl check tells what is missing"
+		return exitCRIU, "checkpointctl check says what is missing"
 	case errors.Is(err, metadata.ErrDamaged):
 		return exitDamaged, "another checkpoint of the container may be whole: checkpointctl list"
 	case errors.Is(err, criu.ErrHung):

@@ -53,7 +53,7 @@ tools can read them. docs/design/0006-archives.md has the format.
 				return err
 			}
 			if o.output == "" {
-				return fmt.Errorf("%w: --output FILE says where to, - is stdout", config.ErrInvalid)
+				return fmt.Errorf("%w: --output is missing: give a FILE, or - for standard output", config.ErrInvalid)
 			}
 			if err := archive.Compression(o.compress).Check(o.level); err != nil {
 				return fmt.Errorf("%w: --compress: %w", config.ErrInvalid, err)
@@ -110,7 +110,7 @@ func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) 
 
 func toStdout(d *deps, write func(io.Writer) error) error {
 	if _, ok := d.out.(terminal); ok {
-		return fmt.Errorf("%w: a terminal is no place for an archive: -o FILE, or a pipe", config.ErrInvalid)
+		return fmt.Errorf("%w: an archive is not written to a terminal: use -o FILE or a pipe", config.ErrInvalid)
 	}
 	return write(d.out)
 }

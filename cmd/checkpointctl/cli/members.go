@@ -95,7 +95,7 @@ func (d *deps) groupTargets(ctx context.Context, t target) ([]target, error) {
 			return nil, err
 		}
 		if rec.Group == nil {
-			return nil, fmt.Errorf("%w: %s/%s was taken alone: a group is what checkpoint --consistent takes", config.ErrInvalid, rec.Name, rec.Checkpoint)
+			return nil, fmt.Errorf("%w: %s/%s does not belong to a group; checkpoint --consistent makes groups", config.ErrInvalid, rec.Name, rec.Checkpoint)
 		}
 		list, members = group(rec.Group.ID)
 	}

@@ -57,7 +57,7 @@ container until the rest fits. Times are in UTC.
 func runPrune(ctx context.Context, d *deps, refs []string, dryRun bool) error {
 	keep := keepRules(d.cfg.Prune)
 	if keep.Empty() {
-		return fmt.Errorf("%w: prune without a rule would keep nothing: give --keep-last or another", config.ErrInvalid)
+		return fmt.Errorf("%w: prune needs a keep rule, such as --keep-last", config.ErrInvalid)
 	}
 	store := d.store()
 	if err := store.CheckAccess(); err != nil {

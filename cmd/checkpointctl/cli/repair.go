@@ -82,7 +82,7 @@ func (d *deps) recovery(client *docker.Client) *recovery.Recoverer {
 	r := recovery.New(client, d.store(), d.cfg.Encrypt.Stage)
 	r.Recovered = d.recovered
 	r.Fetching = func(f runtime.Fetch) {
-		d.log.Warnf("container %s: its memory is being fetched from %s (%d %%): waiting until it is whole",
+		d.log.Warnf("container %s: its memory is still being fetched from %s (%d %%): waiting until it is complete",
 			f.Container, f.Checkpoint, runtime.Percent(f.FetchedBytes(), f.TotalBytes))
 	}
 	return r

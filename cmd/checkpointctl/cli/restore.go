@@ -81,7 +81,7 @@ criu lazy-pages is killed, the container is killed too; restore it again.
 			if o.new.name != "" {
 				container, checkpoint, err := reference(args)
 				if err == nil && (len(args) > 2 || o.into != "" || o.group) {
-					err = fmt.Errorf("%w: --name is for one checkpoint, and without --into and --group", config.ErrInvalid)
+					err = fmt.Errorf("%w: --name takes one checkpoint, and cannot be combined with --into or --group", config.ErrInvalid)
 				}
 				if err != nil {
 					return err
@@ -94,11 +94,11 @@ criu lazy-pages is killed, the container is killed too; restore it again.
 			}
 			switch {
 			case o.keepChanged != "" && d.cfg.Restore.Files != restore.RollbackFiles:
-				return fmt.Errorf("%w: --keep-changed goes with --files=rollback", config.ErrInvalid)
+				return fmt.Errorf("%w: --keep-changed needs --files=rollback", config.ErrInvalid)
 			case len(targets) > 1 && o.group:
-				return fmt.Errorf("%w: --group is of one checkpoint: name that one", config.ErrInvalid)
+				return fmt.Errorf("%w: --group takes one checkpoint", config.ErrInvalid)
 			case o.into != "" && (o.group || len(targets) > 1):
-				return fmt.Errorf("%w: --into is for one container", config.ErrInvalid)
+				return fmt.Errorf("%w: --into takes one container", config.ErrInvalid)
 			case o.group || len(targets) > 1:
 				return runRestoreAll(cmd.Context(), d, targets, o)
 			}
@@ -177,7 +177,7 @@ func (d *deps) restorerWith(ctx context.Context, client *docker.Client, o restor
 	r.NoVerify, r.Files, r.KeepChanged = o.noVerify, d.cfg.Restore.Files, o.keepChanged
 	r.AllowPrivileges = o.new.allowPrivileges
 	r.Warn = d.warn
-	r.Waiting = func() { d.log.Warn("a restore that Docker has begun cannot be broken off: waiting for its end") }
+	r.Waiting = func() { d.log.Warn("a restore that Docker has started cannot be interrupted: waiting for it to end") }
 	return r, nil
 }
 

@@ -70,7 +70,7 @@ func runRuntimeInstall(ctx context.Context, d *deps, asDefault bool) error {
 	if err := daemon.Register(d.standIn(), asDefault, func() error { return reload(ctx, client, daemon, true) }); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(d.errOut, "%s has runtime %s now\n", daemon.File, dockerd.Runtime)
+	_, err = fmt.Fprintf(d.errOut, "added runtime %s to %s\n", dockerd.Runtime, daemon.File)
 	return err
 }
 
@@ -89,7 +89,7 @@ func runRuntimeUninstall(ctx context.Context, d *deps) error {
 	if err := daemon.Unregister(func() error { return reload(ctx, client, daemon, false) }); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(d.errOut, "%s has no runtime %s any more\n", daemon.File, dockerd.Runtime)
+	_, err = fmt.Fprintf(d.errOut, "removed runtime %s from %s\n", dockerd.Runtime, daemon.File)
 	return err
 }
 
@@ -121,5 +121,5 @@ func reload(ctx context.Context, client *docker.Client, daemon dockerd.Daemon, w
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return fmt.Errorf("%w: dockerd (pid %d) does not take %s up; its log says why", dockerd.ErrConfig, daemon.PID, daemon.File)
+	return fmt.Errorf("%w: dockerd (pid %d) did not apply %s; its log says why", dockerd.ErrConfig, daemon.PID, daemon.File)
 }

@@ -65,13 +65,13 @@ func (o checkpointOptions) check() error {
 	case ways == 0:
 		return errors.New("name a container, or give --all, --label, --compose-project, --image or --batch")
 	case ways > 1:
-		return errors.New("names, --all, --batch, and --label, --compose-project, --image cannot be mixed")
+		return errors.New("container names, --all, --batch and the selections --label, --compose-project, --image cannot be combined")
 	case len(o.containers) > 0 && (len(o.Exclude) > 0 || o.allowEmpty):
-		return errors.New("--exclude and --allow-empty are for selections, not for names")
+		return errors.New("--exclude and --allow-empty cannot be combined with container names")
 	case len(slices.Compact(names)) < len(o.containers):
 		return errors.New("a container is named twice")
 	case o.parent != "" && len(o.containers) != 1:
-		return errors.New("--parent is of one container: name that one")
+		return errors.New("--parent takes one container")
 	case o.concurrency < 0:
 		return errors.New("--concurrency must not be below 0")
 	}

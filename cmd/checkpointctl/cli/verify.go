@@ -37,7 +37,7 @@ decode and agree with each other; those of encrypted checkpoints are checked wit
 		ValidArgsFunction: d.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all && len(args) > 0 {
-				return fmt.Errorf("%w: --all is without a container", config.ErrInvalid)
+				return fmt.Errorf("%w: --all does not take a container", config.ErrInvalid)
 			}
 			container, checkpoint, err := reference(args)
 			if err != nil {
