@@ -95,7 +95,7 @@ func TestNewContainerRefused(t *testing.T) {
 		t.Errorf("name: %s", r.stderr)
 	}
 	r = b.must(23, "restore", b.name, "--name", n.name, "--network", "none-such", "-p", port(t)+":80")
-	if !strings.Contains(r.stderr, "there is no network none-such here") {
+	if !strings.Contains(r.stderr, "network none-such does not exist on this host") {
 		t.Errorf("network: %s", r.stderr)
 	}
 	r = b.must(23, "restore", b.name, "--name", n.name, "-p", port(t)+":80", "--exec-after", "exit 7")
@@ -114,7 +114,7 @@ func TestClones(t *testing.T) {
 	b.checkpoint()
 	clones := []*box{b.named("c-1"), b.named("c-2"), b.named("c-3")}
 	r := b.must(0, "restore", b.name, "--name", b.name+"-c", "--clones", "3", "--exec-after", "hostname $CHECKPOINTCTL_NAME; echo $CHECKPOINTCTL_NAME >/name")
-	if want := b.name + "-c-1\n" + b.name + "-c-2\n" + b.name + "-c-3\n"; r.stdout != want || !strings.Contains(r.stderr, "clones are one process in several places") {
+	if want := b.name + "-c-1\n" + b.name + "-c-2\n" + b.name + "-c-3\n"; r.stdout != want || !strings.Contains(r.stderr, "clones share the hostname") {
 		t.Errorf("stdout %q, stderr %q", r.stdout, r.stderr)
 	}
 	for _, n := range clones {

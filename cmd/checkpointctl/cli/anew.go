@@ -58,7 +58,7 @@ func (o newOptions) check(set *pflag.FlagSet) error {
 	}
 	for _, a := range o.accept {
 		if !slices.Contains(docker.Acceptable(), a) {
-			return fmt.Errorf("%w: --accept: %q is none of %s", config.ErrInvalid, a, strings.Join(docker.Acceptable(), ", "))
+			return fmt.Errorf("%w: --accept: %q is not one of %s", config.ErrInvalid, a, strings.Join(docker.Acceptable(), ", "))
 		}
 	}
 	switch {

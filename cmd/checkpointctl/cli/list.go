@@ -60,7 +60,7 @@ func newListCmd(d *deps) *cobra.Command {
 func runList(ctx context.Context, d *deps, o listOptions) error {
 	compare := order(o.sort)
 	if compare == nil {
-		return fmt.Errorf("%w: --sort: %q is none of created, name, size", config.ErrInvalid, o.sort)
+		return fmt.Errorf("%w: --sort: %q is not one of created, name, size", config.ErrInvalid, o.sort)
 	}
 	form, err := template.New("").Option("missingkey=error").Parse(o.format + "\n")
 	if err != nil {

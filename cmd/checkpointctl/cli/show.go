@@ -81,9 +81,9 @@ func (o *showOptions) check(d *deps, args []string) error {
 	}
 	switch {
 	case len(args) > 2:
-		return fmt.Errorf("%q is none of the views %s", args[2], strings.Join(report.Views(), ", "))
+		return fmt.Errorf("%q is not one of the views %s", args[2], strings.Join(report.Views(), ", "))
 	case !slices.Contains([]string{formatTable, formatTree, formatJSON}, o.format):
-		return fmt.Errorf("--format: %q is none of table, tree, json", o.format)
+		return fmt.Errorf("--format: %q is not one of table, tree, json", o.format)
 	case d.json && o.format != formatJSON:
 		return fmt.Errorf("--json and --format %s cannot be mixed", o.format)
 	case o.format == formatTree && o.View != report.Processes:
