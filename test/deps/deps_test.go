@@ -19,7 +19,7 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl-runtime": {"internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
 		"internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/config", "internal/contents", "internal/criu", "internal/criuimg", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
-		"internal/preflight", "internal/recovery", "internal/report", "internal/restore", "internal/runtime", "internal/seal", "internal/signature", "internal/snapshot",
+		"internal/preflight", "internal/recovery", "internal/report", "internal/restore", "internal/runtime", "internal/search", "internal/seal", "internal/signature", "internal/snapshot",
 	},
 	"internal/archive":               {"internal/metadata", "internal/seal", "internal/signature"},
 	"internal/batch":                 {"internal/docker"},
@@ -40,6 +40,7 @@ var allowed = map[string][]string{
 	"internal/mounts":                nil,
 	"internal/recovery":              {"internal/criu", "internal/criuimg", "internal/docker", "internal/layer", "internal/linux", "internal/linux/hold", "internal/linux/netns", "internal/metadata", "internal/runtime"},
 	"internal/runtime":               {"internal/linux", "internal/linux/conntrack", "internal/linux/sysctl"},
+	"internal/search":                {"internal/criuimg", "internal/snapshot"},
 	"internal/seal":                  nil,
 	"internal/signature":             nil,
 	"internal/linux/conntrack":       {"internal/linux/netns"},

@@ -75,6 +75,9 @@ func damagedContents(c *contents.Contents, err error) error {
 	return fmt.Errorf("%w: %s: %w", metadata.ErrDamaged, c.Name, err)
 }
 
+// noProcess is the error of a PID that no process of the checkpoint has.
+func noProcess(pid uint32) error { return fmt.Errorf("%w: %d", report.ErrNoProcess, pid) }
+
 // closing reports an error of closing, unless there is another one.
 func closing(c *contents.Contents, err *error) {
 	if closeErr := c.Close(); *err == nil {

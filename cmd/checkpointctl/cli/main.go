@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/signal"
@@ -44,6 +45,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if ctx.Err() != nil {
 		reportError(d, err, exitInterrupted, "")
 		return exitInterrupted
+	}
+	if errors.Is(err, errNoMatch) {
+		return exitOther
 	}
 	code, hint := classify(err, d.parsed)
 	reportError(d, err, code, hint)
