@@ -18,7 +18,7 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl":         {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl-runtime": {"internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
-		"internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/config", "internal/contents", "internal/criu", "internal/criuimg", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
+		"internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/compare", "internal/config", "internal/contents", "internal/criu", "internal/criuimg", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
 		"internal/preflight", "internal/recovery", "internal/report", "internal/restore", "internal/runtime", "internal/search", "internal/seal", "internal/signature", "internal/snapshot",
 	},
 	"internal/archive":               {"internal/metadata", "internal/seal", "internal/signature"},
@@ -27,6 +27,7 @@ var allowed = map[string][]string{
 	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/criuimg", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/hold", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/runtime", "internal/seal"},
 	"internal/docker":                {"internal/linux", "internal/mounts", "internal/runtime"},
 	"internal/dockerd":               {"internal/linux", "internal/runtime"},
+	"internal/compare":               {"internal/contents", "internal/criuimg", "internal/redact", "internal/snapshot"},
 	"internal/config":                nil,
 	"internal/contents":              {"internal/archive", "internal/checkpoint", "internal/criuimg", "internal/metadata", "internal/seal"},
 	"internal/redact":                nil,
