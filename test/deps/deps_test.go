@@ -18,7 +18,7 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl":         {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl-runtime": {"internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
-		"internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/compare", "internal/config", "internal/contents", "internal/criu", "internal/criuimg", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
+		"internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/compare", "internal/config", "internal/contents", "internal/coredump", "internal/criu", "internal/criuimg", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
 		"internal/preflight", "internal/recovery", "internal/report", "internal/restore", "internal/runtime", "internal/search", "internal/seal", "internal/signature", "internal/snapshot",
 	},
 	"internal/archive":               {"internal/metadata", "internal/seal", "internal/signature"},
@@ -30,6 +30,7 @@ var allowed = map[string][]string{
 	"internal/compare":               {"internal/contents", "internal/criuimg", "internal/redact", "internal/snapshot"},
 	"internal/config":                nil,
 	"internal/contents":              {"internal/archive", "internal/checkpoint", "internal/criuimg", "internal/metadata", "internal/seal"},
+	"internal/coredump":              {"internal/criuimg", "internal/snapshot"},
 	"internal/redact":                nil,
 	"internal/report":                {"internal/contents", "internal/criuimg", "internal/metadata", "internal/redact", "internal/snapshot"},
 	"internal/snapshot":              {"internal/criuimg", "internal/linux"},

@@ -28,7 +28,7 @@ func newRootCmd(d *deps) *cobra.Command {
 	cmd.AddCommand(
 		newCheckpointCmd(d), newPreDumpCmd(d), newRestoreCmd(d), newInspectCmd(d), newListCmd(d),
 		newLogsCmd(d), newRmCmd(d), newPruneCmd(d), newVerifyCmd(d), newRepairCmd(d), newExportCmd(d), newImportCmd(d),
-		newShowCmd(d), newGrepCmd(d), newDiffCmd(d), newCheckCmd(d), newRuntimeCmd(d), newConfigCmd(d),
+		newShowCmd(d), newGrepCmd(d), newDiffCmd(d), newCoreCmd(d), newDumpMemoryCmd(d), newCheckCmd(d), newRuntimeCmd(d), newConfigCmd(d),
 	)
 	return cmd
 }
