@@ -23,6 +23,7 @@ const (
 	formatTable = "table"
 	formatTree  = "tree"
 	formatJSON  = "json"
+	formatHTML  = "html"
 )
 
 func newShowCmd(d *deps) *cobra.Command {
@@ -43,10 +44,13 @@ func newShowCmd(d *deps) *cobra.Command {
 The last argument is a view if it is one of these words; a checkpoint of such a name is
 written CONTAINER/CHECKPOINT. Values of arguments and variables that look secret are
 hidden without --secrets: names and known forms tell, so that some may be missed.
+--format html writes one page, of all views if none is named, that loads nothing from
+elsewhere.
 ` + contentsHelp + exitHelp,
 		Example: `  checkpointctl show myapp before-upgrade
   checkpointctl show myapp ps --format tree
-  checkpointctl show ./podman.tar.zst sockets --json`,
+  checkpointctl show ./podman.tar.zst sockets --json
+  checkpointctl show myapp --format html -o myapp.html`,
 		Args:              cobra.RangeArgs(1, 3),
 		ValidArgsFunction: d.completeView,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -62,12 +66,12 @@ hidden without --secrets: names and known forms tell, so that some may be missed
 	}
 	f := cmd.Flags()
 	f.Uint32Var(&o.PID, "pid", 0, "only the process with this `PID` in the container")
-	f.StringVar(&o.format, "format", "", "`table`, tree (of ps) or json (default table)")
+	f.StringVar(&o.format, "format", "", "`table`, tree (of ps), json or html (default table)")
 	f.StringVarP(&o.output, "output", "o", "", "write to `file`")
 	f.BoolVar(&o.Secrets, "secrets", false, "show values that look secret")
 	d.contentsFlags(f)
 	d.jsonFlag(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatTable, formatTree, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatTable, formatTree, formatJSON, formatHTML}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -82,12 +86,15 @@ func (o *showOptions) check(d *deps, args []string) error {
 	switch {
 	case len(args) > 2:
 		return fmt.Errorf("%q is none of the views %s", args[2], strings.Join(report.Views(), ", "))
-	case !slices.Contains([]string{formatTable, formatTree, formatJSON}, o.format):
-		return fmt.Errorf("--format: %q is none of table, tree, json", o.format)
+	case !slices.Contains([]string{formatTable, formatTree, formatJSON, formatHTML}, o.format):
+		return fmt.Errorf("--format: %q is none of table, tree, json, html", o.format)
 	case d.json && o.format != formatJSON:
 		return fmt.Errorf("--json and --format %s cannot be mixed", o.format)
 	case o.format == formatTree && o.View != report.Processes:
 		return fmt.Errorf("--format tree is of ps: show %s ps --format tree", strings.Join(args, " "))
+	}
+	if o.format == formatHTML && o.View == report.Overall {
+		o.View = report.All
 	}
 	return nil
 }
@@ -111,8 +118,11 @@ func runShow(ctx context.Context, d *deps, args []string, o showOptions) (err er
 }
 
 func printDocument(w io.Writer, doc *report.Document, format string) error {
-	if format == formatJSON {
+	switch format {
+	case formatJSON:
 		return printJSON(w, doc)
+	case formatHTML:
+		return doc.WriteHTML(w)
 	}
 	return printViews(w, doc, format == formatTree)
 }
