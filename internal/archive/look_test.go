@@ -52,7 +52,7 @@ func TestLook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer o.Close()
+	defer func() { _ = o.Close() }()
 	images := o.Images()
 	if len(images) != 2 || o.Config.Name != "web" || o.Record != nil || o.Encrypted() {
 		t.Fatalf("%d directories, %+v", len(images), o)
@@ -97,7 +97,7 @@ func FuzzLook(f *testing.F) {
 			}
 			return
 		}
-		defer o.Close()
+		defer func() { _ = o.Close() }()
 		for _, images := range o.Images() {
 			entries, err := fs.ReadDir(images, ".")
 			if err != nil {

@@ -32,7 +32,7 @@ func sample(letters string) criuimgtest.Sample {
 	}
 }
 
-func written(t *testing.T, s criuimgtest.Sample) *contents.Contents {
+func written(t testing.TB, s criuimgtest.Sample) *contents.Contents {
 	t.Helper()
 	dir, _ := s.Write(t)
 	c, err := contents.FromFile(t.Context(), dir, nil, "")
@@ -171,5 +171,23 @@ func TestFiles(t *testing.T) {
 	}
 	if want := []string{"/etc/gone gone", "/etc/longer changed", "/etc/new new"}; !slices.Equal(got, want) {
 		t.Errorf("got %q", strings.Join(got, "; "))
+	}
+}
+
+func BenchmarkRun(b *testing.B) {
+	data := make([]byte, 64<<20)
+	for i := 0; i < len(data); i += 8 {
+		data[i] = byte(i >> 12)
+	}
+	first := written(b, criuimgtest.Sample{Name: "app", Heap: data})
+	for i := 0; i < len(data); i += 16 * page {
+		data[i]++
+	}
+	second := written(b, criuimgtest.Sample{Name: "app", Heap: data})
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if _, err := Run(b.Context(), first, second, false); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

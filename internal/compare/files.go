@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"path"
+	"strings"
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/contents"
@@ -65,6 +66,6 @@ func layer(ctx context.Context, c *contents.Contents) (map[string]string, error)
 		case tar.TypeSymlink, tar.TypeLink:
 			what += ", to " + h.Linkname
 		}
-		list[path.Join("/", h.Name)] = what
+		list["/"+strings.TrimPrefix(path.Clean(h.Name), "/")] = what
 	}
 }

@@ -127,7 +127,7 @@ func TestWriteMapping(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	heap := s.Process(1).Mappings[0]
 	got, err := WriteMapping(f, m, heap)
 	if want := (Piece{criuimgtest.HeapAt, criuimgtest.HeapAt + 3*page, 0, "[heap]"}); err != nil || got != want {
@@ -145,7 +145,7 @@ func TestWriteAll(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	pieces, err := WriteAll(f, m, s.Process(1).Mappings)
 	want := []Piece{
 		{criuimgtest.HeapAt, criuimgtest.HeapAt + page, 0, "[heap]"}, {criuimgtest.HeapAt + page, criuimgtest.HeapAt + 2*page, page, "[heap]"},

@@ -45,7 +45,7 @@ func (d *Document) WriteHTML(w io.Writer) error {
 		p.Widest = max(p.Widest, (m.Pages.Present+m.Pages.Parent)*criuimg.PageSize)
 	}
 	t, err := template.New("page").Funcs(template.FuncMap{
-		"size":   func(n uint64) string { return amountText(n) },
+		"size":   amountText,
 		"bytes":  func(n int64) string { return amountText(uint64(n)) },
 		"pages":  func(n uint64) string { return amountText(n * criuimg.PageSize) },
 		"indent": func(depth int) int { return 2 * min(depth, 20) },

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/checkpointctl/checkpointctl/internal/contents"
@@ -67,9 +68,18 @@ func (d *deps) contents(ctx context.Context, args []string) (*contents.Contents,
 	return contents.FromStore(ctx, d.store(), r, opener)
 }
 
+// completeContents completes a checkpoint, or a file.
+func (d *deps) completeContents(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		names, _ := d.completeNames(cmd, args, word)
+		return names, cobra.ShellCompDirectiveDefault
+	}
+	return d.completeNames(cmd, args, word)
+}
+
 // damagedContents is the error of images that cannot be read.
 func damagedContents(c *contents.Contents, err error) error {
-	if errors.Is(err, report.ErrNoProcess) {
+	if errors.Is(err, report.ErrNoProcess) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return fmt.Errorf("%w: %s: %w", metadata.ErrDamaged, c.Name, err)

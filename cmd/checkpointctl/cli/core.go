@@ -32,7 +32,7 @@ image, and name them by "set sysroot". On x86-64 only. Zeros take no space in FI
 		Example: `  checkpointctl core myapp before-upgrade --pid 1 -o core
   gdb -ex 'set sysroot rootfs' rootfs/usr/bin/myapp core`,
 		Args:              cobra.RangeArgs(1, 2),
-		ValidArgsFunction: d.completeNames,
+		ValidArgsFunction: d.completeContents,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runOnProcess(cmd.Context(), d, args, o, func(out io.WriteSeeker, s *snapshot.Snapshot, p *snapshot.Process) ([]coredump.Piece, error) {
 				return nil, coredump.Write(out, s, p)
@@ -56,7 +56,7 @@ printed. Zeros take no space in FILE.
 		Example: `  checkpointctl show myapp maps --pid 1
   checkpointctl dump-memory myapp --pid 1 --map 7ffd1c000000 -o stack`,
 		Args:              cobra.RangeArgs(1, 2),
-		ValidArgsFunction: d.completeNames,
+		ValidArgsFunction: d.completeContents,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			address := uint64(0)
 			if o.at != "" {

@@ -2,12 +2,14 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/checkpointctl/checkpointctl/internal/compare"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
 type diffOptions struct{ secrets bool }
@@ -25,7 +27,7 @@ its newest one, or a FILE. Processes are the same that have the same PID.
 		Example: `  checkpointctl diff myapp before-upgrade after-upgrade
   checkpointctl diff myapp/before-upgrade ./other-host.ckpt --json`,
 		Args:              cobra.RangeArgs(2, 3),
-		ValidArgsFunction: d.completeNames,
+		ValidArgsFunction: d.completeContents,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a, b := args[:1], args[1:]
 			if len(args) == 3 {
@@ -53,8 +55,11 @@ func runDiff(ctx context.Context, d *deps, a, b []string, o diffOptions) (err er
 	}
 	defer closing(to, &err)
 	r, err := compare.Run(ctx, from, to, o.secrets)
-	if err != nil {
+	if errors.Is(err, context.Canceled) {
 		return err
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", metadata.ErrDamaged, err)
 	}
 	if d.json {
 		return printJSON(d.out, r)

@@ -50,7 +50,7 @@ grep ends with 1, without a word, if nothing matches.`,
   checkpointctl grep myapp --regexp 'AKIA[0-9A-Z]{16}'
   checkpointctl grep ./podman.tar.zst --hex 'de ad be ef' --pid 1 --json`,
 		Args:              cobra.RangeArgs(2, 3),
-		ValidArgsFunction: d.completeNames,
+		ValidArgsFunction: d.completeContents,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			last := len(args) - 1
 			pattern, err := o.pattern(args[last])

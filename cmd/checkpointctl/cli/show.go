@@ -130,8 +130,7 @@ func printDocument(w io.Writer, doc *report.Document, format string) error {
 // completeView completes a checkpoint, and behind it a view.
 func (d *deps) completeView(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
-		names, _ := d.completeNames(cmd, args, word)
-		return names, cobra.ShellCompDirectiveDefault
+		return d.completeContents(cmd, args, word)
 	}
 	views := report.Views()
 	if len(args) == 1 && !strings.Contains(args[0], "/") {
