@@ -72,18 +72,32 @@ func (m *Memory) overlay(spans []span, below []Run, link int) ([]Run, error) {
 	for _, s := range spans {
 		switch {
 		case s.flags&pageInParent != 0:
-			runs = append(runs, cut(below, s.start, s.end)...)
+			for _, r := range cut(below, s.start, s.end) {
+				runs = attach(runs, r)
+			}
 		case s.flags&pagePresent != 0:
-			runs = append(runs, Run{s.start, s.end, link, offset})
+			runs = attach(runs, Run{s.start, s.end, link, offset})
 			offset += int64(s.end - s.start)
 		default:
-			runs = append(runs, Run{Start: s.start, End: s.end, Link: -1})
+			runs = attach(runs, Run{Start: s.start, End: s.end, Link: -1})
 		}
 		if len(runs) > maxRuns {
 			return nil, fmt.Errorf("memory is in more than %d pieces", maxRuns)
 		}
 	}
 	return runs, nil
+}
+
+// attach appends a run, or makes the last one longer.
+func attach(runs []Run, r Run) []Run {
+	if n := len(runs); n > 0 {
+		last := &runs[n-1]
+		if last.End == r.Start && last.Link == r.Link && (r.Link < 0 || last.offset+int64(last.End-last.Start) == r.offset) {
+			last.End = r.End
+			return runs
+		}
+	}
+	return append(runs, r)
 }
 
 // cut returns what runs have from start to end. What they do not have is a run of no

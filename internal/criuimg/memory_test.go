@@ -36,7 +36,7 @@ func TestMemoryOfAChain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	got := make([]byte, 4*PageSize)
 	if err := m.Read(got, 0x1000); err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestMemoryThatIsDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	if err := m.Read(make([]byte, PageSize), 0x1000); !errors.Is(err, ErrNotThere) {
 		t.Error(err)
 	}
@@ -110,7 +110,7 @@ func FuzzOpenMemory(f *testing.F) {
 		if err != nil {
 			return
 		}
-		defer m.Close()
+		defer func() { _ = m.Close() }()
 		end := uint64(0)
 		for _, r := range m.Runs {
 			if r.Start < end || r.End <= r.Start {

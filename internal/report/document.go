@@ -1,5 +1,5 @@
-// Package report puts together what is shown of a checkpoint, as one document of which
-// parts are printed.
+// Package report puts together what is shown of a checkpoint: as one document, of which
+// parts are printed, or as a page of HTML.
 package report
 
 import (

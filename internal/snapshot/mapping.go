@@ -156,6 +156,9 @@ func openIfThere(chain criuimg.Chain, name string) (*criuimg.Memory, error) {
 	return m, err
 }
 
+// Own returns the memory that is the process's alone.
+func (m *Memory) Own() *criuimg.Memory { return m.own }
+
 // Of returns the memory that a mapping shows, and the address or offset there at which
 // the mapping begins.
 func (m *Memory) Of(a Mapping) (*criuimg.Memory, uint64, error) {

@@ -49,7 +49,8 @@ func signalSet(set uint64) []string {
 func handlers(actions []*criu_sa.SaEntry) (caught, ignored []string) {
 	n := 0
 	for _, a := range actions {
-		for n++; n == int(unix.SIGKILL) || n == int(unix.SIGSTOP); n++ {
+		if n++; n == int(unix.SIGKILL) || n == int(unix.SIGSTOP) {
+			n++ // the two do not follow each other
 		}
 		switch a.GetSigaction() {
 		case 0: // SIG_DFL

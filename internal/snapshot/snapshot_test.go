@@ -72,7 +72,7 @@ func TestMappings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer m.Close()
+	defer func() { _ = m.Close() }()
 	want := []struct {
 		name, perms string
 		pages       Pages

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/checkpointctl/checkpointctl/internal/contents"
@@ -17,12 +18,12 @@ import (
 
 // contentsHelp says how commands that look into checkpoints name them.
 const contentsHelp = `
-A checkpoint is CONTAINER, which means its newest, CONTAINER CHECKPOINT or
-CONTAINER/CHECKPOINT; or FILE, an archive that export, Podman, CRI-O or containerd wrote,
-or a directory of CRIU's images. What begins with / or . is a FILE, and so is the name of
-a file that is no container's in the store. Neither Docker nor CRIU is asked, and root is
-needed only where the files are root's. An encrypted one is opened by --identity or
---passphrase-file, into memory.`
+CHECKPOINT is the newest by default. FILE is an archive written by export, Podman, CRI-O or
+containerd, or a directory of CRIU images. An argument that begins with / or . is a FILE,
+and so is the name of a file if the store has no container of that name. Docker and CRIU
+are not needed, and root only if nobody else may read the files. Encrypted checkpoints
+are decrypted in memory with --identity or --passphrase-file.
+`
 
 // contentsFlags are for what looks into checkpoints.
 func (d *deps) contentsFlags(f *pflag.FlagSet) {
@@ -67,13 +68,25 @@ func (d *deps) contents(ctx context.Context, args []string) (*contents.Contents,
 	return contents.FromStore(ctx, d.store(), r, opener)
 }
 
+// completeContents completes a checkpoint, or a file.
+func (d *deps) completeContents(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		names, _ := d.completeNames(cmd, args, word)
+		return names, cobra.ShellCompDirectiveDefault
+	}
+	return d.completeNames(cmd, args, word)
+}
+
 // damagedContents is the error of images that cannot be read.
 func damagedContents(c *contents.Contents, err error) error {
-	if errors.Is(err, report.ErrNoProcess) {
+	if errors.Is(err, report.ErrNoProcess) || errors.Is(err, context.Canceled) {
 		return err
 	}
 	return fmt.Errorf("%w: %s: %w", metadata.ErrDamaged, c.Name, err)
 }
+
+// noProcess is the error of a PID that no process of the checkpoint has.
+func noProcess(pid uint32) error { return fmt.Errorf("%w: %d", report.ErrNoProcess, pid) }
 
 // closing reports an error of closing, unless there is another one.
 func closing(c *contents.Contents, err *error) {

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -48,6 +49,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if ctx.Err() != nil {
 		reportError(d, err, exitInterrupted, "")
 		return exitInterrupted
+	}
+	if errors.Is(err, errNoMatch) {
+		return exitOther
 	}
 	code, hint := classify(err, d.parsed)
 	if !d.parsed {

@@ -23,6 +23,7 @@ const (
 	formatTable = "table"
 	formatTree  = "tree"
 	formatJSON  = "json"
+	formatHTML  = "html"
 )
 
 func newShowCmd(d *deps) *cobra.Command {
@@ -30,23 +31,25 @@ func newShowCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show CONTAINER [CHECKPOINT] [VIEW] | FILE [VIEW]",
 		Short: "Show the processes, memory, files and sockets in a checkpoint",
-		Long: `Show what a checkpoint holds, without a restore: an overview, or one of the views
+		Long: `Show what a checkpoint holds, without restoring it: an overview, or one of these views
 
   ps       processes and threads: state, user, capabilities, seccomp, signals, command line
-  maps     memory, and how much of each mapping is in the images, in a parent's, or zero
+  maps     memory, and how much of each mapping is in the images, in a parent, or zero
   fds      open files, and who has the other end of pipes and sockets
   sockets  addresses, states and queues
   mounts   the container's mounts
   env      environments
-  all      all of them, with the overview
+  all      all views and the overview
 
-The last argument is a view if it is one of these words; a checkpoint of such a name is
-written CONTAINER/CHECKPOINT. Values of arguments and variables that look secret are
-hidden without --secrets: names and known forms tell, so that some may be missed.
+To show a checkpoint that has the name of a view, write CONTAINER/CHECKPOINT. Arguments
+and variables that look secret are hidden, unless --secrets is given. They are recognised
+by name or form, so some may be missed. --format html writes a page that needs no other
+files.
 ` + contentsHelp + exits(exitNoCheckpoint, exitSealed, exitCRIU, exitDamaged, exitArchive),
 		Example: `  checkpointctl show myapp before-upgrade
   checkpointctl show myapp ps --format tree
-  checkpointctl show ./podman.tar.zst sockets --json`,
+  checkpointctl show ./podman.tar.zst sockets --json
+  checkpointctl show myapp --format html -o myapp.html`,
 		Args:              cobra.RangeArgs(1, 3),
 		ValidArgsFunction: d.completeView,
 		RunE: func(cmd *cobra.Command, args []string) (err error) {
@@ -62,12 +65,12 @@ hidden without --secrets: names and known forms tell, so that some may be missed
 	}
 	f := cmd.Flags()
 	f.Uint32Var(&o.PID, "pid", 0, "only the process with this `PID` in the container")
-	f.StringVar(&o.format, "format", "", "`table`, tree (of ps) or json (default table)")
+	f.StringVar(&o.format, "format", "", "`table`, tree (of ps), json or html (default table)")
 	f.StringVarP(&o.output, "output", "o", "", "write to `file`")
 	f.BoolVar(&o.Secrets, "secrets", false, "show values that look secret")
 	d.contentsFlags(f)
 	d.jsonFlag(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatTable, formatTree, formatJSON}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatTable, formatTree, formatJSON, formatHTML}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
@@ -82,12 +85,15 @@ func (o *showOptions) check(d *deps, args []string) error {
 	switch {
 	case len(args) > 2:
 		return fmt.Errorf("%q is not one of the views %s", args[2], strings.Join(report.Views(), ", "))
-	case !slices.Contains([]string{formatTable, formatTree, formatJSON}, o.format):
-		return fmt.Errorf("--format: %q is not one of table, tree, json", o.format)
+	case !slices.Contains([]string{formatTable, formatTree, formatJSON, formatHTML}, o.format):
+		return fmt.Errorf("--format: %q is not one of table, tree, json, html", o.format)
 	case d.json && o.format != formatJSON:
 		return fmt.Errorf("--json and --format %s cannot be mixed", o.format)
 	case o.format == formatTree && o.View != report.Processes:
 		return fmt.Errorf("--format tree is of ps: show %s ps --format tree", strings.Join(args, " "))
+	}
+	if o.format == formatHTML && o.View == report.Overall {
+		o.View = report.All
 	}
 	return nil
 }
@@ -111,8 +117,11 @@ func runShow(ctx context.Context, d *deps, args []string, o showOptions) (err er
 }
 
 func printDocument(w io.Writer, doc *report.Document, format string) error {
-	if format == formatJSON {
+	switch format {
+	case formatJSON:
 		return printJSON(w, doc)
+	case formatHTML:
+		return doc.WriteHTML(w)
 	}
 	return printViews(w, doc, format == formatTree)
 }
@@ -120,8 +129,7 @@ func printDocument(w io.Writer, doc *report.Document, format string) error {
 // completeView completes a checkpoint, and behind it a view.
 func (d *deps) completeView(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {
-		names, _ := d.completeNames(cmd, args, word)
-		return names, cobra.ShellCompDirectiveDefault
+		return d.completeContents(cmd, args, word)
 	}
 	views := report.Views()
 	if len(args) == 1 && !strings.Contains(args[0], "/") {

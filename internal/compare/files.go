@@ -1,0 +1,71 @@
+package compare
+
+import (
+	"archive/tar"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/checkpointctl/checkpointctl/internal/contents"
+)
+
+// maxFiles is how many files of a layer are compared.
+const maxFiles = 1 << 20
+
+// files compares the writable layers by what their tars say of files: type, mode,
+// owner, size and time.
+func (r *Result) files(ctx context.Context, a, b *contents.Contents) error {
+	before, err := layer(ctx, a)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	after, err := layer(ctx, b)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	r.Files, r.FilesCompared = differences(0, before, after), true
+	return nil
+}
+
+func layer(ctx context.Context, c *contents.Contents) (map[string]string, error) {
+	in, err := c.RootFS()
+	if err != nil {
+		return nil, err
+	}
+	defer in.Close()
+	list := map[string]string{}
+	for t := tar.NewReader(in); ; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return list, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: files of the layer: %w", c.Name, err)
+		}
+		if len(list) >= maxFiles {
+			return nil, fmt.Errorf("%s: the layer has more than %d files", c.Name, maxFiles)
+		}
+		what := fmt.Sprintf("%s %d:%d", h.FileInfo().Mode(), h.Uid, h.Gid)
+		switch h.Typeflag {
+		case tar.TypeReg:
+			what += fmt.Sprintf(", %d bytes, of %s", h.Size, h.ModTime.UTC().Format(time.RFC3339Nano))
+		case tar.TypeSymlink, tar.TypeLink:
+			what += ", to " + h.Linkname
+		}
+		list["/"+strings.TrimPrefix(path.Clean(h.Name), "/")] = what
+	}
+}
