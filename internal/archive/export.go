@@ -25,6 +25,7 @@ type Export struct {
 	Level       int              // 0: the compression's default
 	Seal        *seal.Recipients // nil: the archive is not encrypted
 	Sign        *signature.Key   // nil: it is not signed
+	PieceBytes  int64            // that a piece has at most, for WritePieces; 0: 256 MiB
 	// Progress, if set, hears of the bytes of the checkpoint that are written, and
 	// of how many there are.
 	Progress func(done, total int64)
@@ -35,36 +36,62 @@ type Export struct {
 // checkpoint gives the same bytes, unless it is encrypted. Memory use does not
 // depend on sizes.
 func (e Export) Write(ctx context.Context, rec metadata.Record, w io.Writer) error {
-	if rec.Kind == metadata.KindPreDump {
-		return fmt.Errorf("%w: %s/%s holds rounds of a pre-dump alone, which only the container that runs here can continue", ErrNotExportable, rec.Name, rec.Checkpoint)
-	}
-	chain, err := e.Store.Chain(rec)
+	chain, err := e.chain(rec)
 	if err != nil {
 		return err
 	}
-	closers := []io.Closer{}
-	if e.Seal != nil {
-		sealed, err := seal.Encrypt(w, e.Seal)
-		if err != nil {
-			return err
-		}
-		closers, w = append(closers, sealed), sealed
-	}
-	compressed, err := e.Compression.writer(w, e.Level)
+	out, err := e.packed(w)
 	if err != nil {
 		return err
 	}
-	closers = append(closers, compressed)
-	err = e.tar(ctx, chain, compressed)
-	for i := len(closers) - 1; i >= 0 && err == nil; i-- {
-		err = closers[i].Close()
+	if err := e.tar(ctx, chain, out, func(string) error { return nil }); err != nil {
+		return err // without an end: whoever reads it shall see that it is cut short
 	}
-	return err
+	return out.Close()
 }
 
-func (e Export) tar(ctx context.Context, chain []metadata.Record, w io.Writer) error {
+func (e Export) chain(rec metadata.Record) ([]metadata.Record, error) {
+	if rec.Kind == metadata.KindPreDump {
+		return nil, fmt.Errorf("%w: %s/%s holds rounds of a pre-dump alone, which only the container that runs here can continue", ErrNotExportable, rec.Name, rec.Checkpoint)
+	}
+	return e.Store.Chain(rec)
+}
+
+// packed compresses and encrypts what is written to it. It is whole when it is
+// closed.
+func (e Export) packed(w io.Writer) (io.WriteCloser, error) {
+	if e.Seal == nil {
+		return e.Compression.writer(w, e.Level)
+	}
+	sealed, err := seal.Encrypt(w, e.Seal)
+	if err != nil {
+		return nil, err
+	}
+	compressed, err := e.Compression.writer(sealed, e.Level)
+	if err != nil {
+		return nil, err
+	}
+	return &both{compressed, sealed}, nil
+}
+
+// both closes what it writes to, and what is behind that.
+type both struct {
+	io.WriteCloser
+	behind io.Closer
+}
+
+func (b *both) Close() error {
+	if err := b.WriteCloser.Close(); err != nil {
+		return err
+	}
+	return b.behind.Close()
+}
+
+// tar writes the archive. It calls cut before the content of each large file with
+// its name, and behind it with none.
+func (e Export) tar(ctx context.Context, chain []metadata.Record, w io.Writer, cut func(file string) error) error {
 	rec, files := flatten(chain)
-	t := &writer{Writer: tar.NewWriter(w), at: rec.Timestamp.UTC().Truncate(time.Second)}
+	t := &writer{Writer: tar.NewWriter(w), at: rec.Timestamp.UTC().Truncate(time.Second), cut: cut}
 	record, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {
 		return err
@@ -122,6 +149,12 @@ func (e Export) file(ctx context.Context, t *writer, f source, p *progress) erro
 	if err := t.WriteHeader(t.header(entryOf(f.Name), f.SizeBytes)); err != nil {
 		return err
 	}
+	large := f.SizeBytes >= largeFile
+	if large {
+		if err := t.cut(f.Name); err != nil {
+			return err
+		}
+	}
 	sum := sha256.New()
 	n, err := io.CopyBuffer(io.MultiWriter(t, sum, p), struct{ io.Reader }{&stoppable{ctx, in}}, make([]byte, 256<<10))
 	if errors.Is(err, tar.ErrWriteTooLong) || err == nil && n != f.SizeBytes {
@@ -133,13 +166,17 @@ func (e Export) file(ctx context.Context, t *writer, f source, p *progress) erro
 	if hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
 		return damaged("content changed")
 	}
+	if large {
+		return t.cut("")
+	}
 	return nil
 }
 
 // writer writes entries that say nothing of this host and its clock.
 type writer struct {
 	*tar.Writer
-	at time.Time
+	at  time.Time
+	cut func(file string) error
 }
 
 func (t *writer) header(name string, size int64) *tar.Header {

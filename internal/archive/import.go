@@ -52,6 +52,10 @@ func (i Import) Read(ctx context.Context, r io.Reader) (metadata.Record, error) 
 		return metadata.Record{}, err
 	}
 	defer closeAll()
+	return i.read(plain)
+}
+
+func (i Import) read(plain io.Reader) (metadata.Record, error) {
 	t := &reader{Reader: tar.NewReader(plain)}
 	rec, err := i.record(t)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"path"
 
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
 // reader reads entries of a tar, of which it takes plain files alone.
@@ -81,9 +82,9 @@ func kindOf(flag byte) string {
 }
 
 // broken is the error of reading, which is the archive's fault unless the reader
-// was told to stop.
+// was told to stop, or has no key.
 func broken(err error) error {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, seal.ErrNoIdentity) || errors.Is(err, seal.ErrWrongIdentity) {
 		return err
 	}
 	if errors.Is(err, io.EOF) {

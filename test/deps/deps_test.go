@@ -19,7 +19,7 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl-runtime": {"internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
 		"internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/config", "internal/criu", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
-		"internal/preflight", "internal/recovery", "internal/restore", "internal/runtime", "internal/seal", "internal/signature",
+		"internal/preflight", "internal/recovery", "internal/registry", "internal/restore", "internal/runtime", "internal/seal", "internal/signature",
 	},
 	"internal/archive":               {"internal/metadata", "internal/seal", "internal/signature"},
 	"internal/batch":                 {"internal/docker"},
@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"internal/metadata":              nil,
 	"internal/mounts":                nil,
 	"internal/recovery":              {"internal/criu", "internal/docker", "internal/layer", "internal/linux", "internal/linux/hold", "internal/linux/netns", "internal/metadata", "internal/runtime"},
+	"internal/registry":              {"internal/archive", "internal/metadata"},
 	"internal/runtime":               {"internal/linux", "internal/linux/conntrack", "internal/linux/sysctl"},
 	"internal/seal":                  nil,
 	"internal/signature":             nil,
@@ -59,6 +60,7 @@ var users = map[string]string{
 	"filippo.io/age":                         "internal/seal",
 	"golang.org/x/crypto/ssh":                "internal/signature",
 	"github.com/klauspost/compress":          "internal/archive",
+	"oras.land/":                             "internal/registry",
 }
 
 // light are packages that small static programs import: with all that they

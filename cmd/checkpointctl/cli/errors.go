@@ -18,6 +18,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 	"github.com/checkpointctl/checkpointctl/internal/preflight"
 	"github.com/checkpointctl/checkpointctl/internal/recovery"
+	"github.com/checkpointctl/checkpointctl/internal/registry"
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
@@ -43,6 +44,7 @@ const (
 	exitRestore      = 23
 	exitDamaged      = 24
 	exitArchive      = 25
+	exitRegistry     = 26
 	exitInterrupted  = 130
 )
 
@@ -50,7 +52,7 @@ const exitHelp = `
 Exit status: 0 ok, 2 usage or configuration, 3 incomplete, 10 no such container, 11 container
 not in the right state, 12 no such checkpoint, 13 exists or locked, 14 a mount or
 a process is refused, 15 encrypted, 16 files changed since the checkpoint, 20 Docker, 21 CRIU, 22 dump
-failed, 23 restore failed, 24 damaged, 25 archive refused, 130 interrupted, 1 anything else.`
+failed, 23 restore failed, 24 damaged, 25 archive refused, 26 registry, 130 interrupted, 1 anything else.`
 
 var errNotRoot = errors.New("this needs root: CRIU reads the memory of other users' processes")
 
@@ -93,11 +95,17 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitOther, "make room, take another --dir, or leave the files out: --rootfs=false"
 	case errors.Is(err, archive.ErrRefused):
 		return exitArchive, "nothing of it is in the store"
+	case errors.Is(err, registry.ErrNotFound):
+		return exitNoCheckpoint, ""
+	case errors.Is(err, registry.ErrUnauthorized):
+		return exitRegistry, "docker login to it, as the user that this runs as"
+	case errors.Is(err, registry.ErrRegistry):
+		return exitRegistry, "what was sent or fetched is not sent or fetched again the next time"
 	case errors.Is(err, archive.ErrNotExportable):
 		return exitState, "checkpointctl list shows what can be restored"
 	case errors.Is(err, restore.ErrCircle):
 		return exitState, "docker inspect shows whose namespaces each has"
-	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName), errors.Is(err, seal.ErrBadKey), errors.Is(err, signature.ErrBadKey):
+	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName), errors.Is(err, registry.ErrBadReference), errors.Is(err, seal.ErrBadKey), errors.Is(err, signature.ErrBadKey):
 		return exitUsage, ""
 	case errors.Is(err, errNotRoot):
 		return exitCRIU, "run it with sudo"

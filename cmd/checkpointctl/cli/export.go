@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/checkpointctl/checkpointctl/internal/archive"
 	"github.com/checkpointctl/checkpointctl/internal/config"
@@ -64,13 +65,15 @@ other tools can show them: docs/design/0006-archives.md.
 	f.StringVarP(&o.output, "output", "o", "", "`file` to write, - for stdout")
 	f.StringVar(&o.compress, "compress", string(archive.Zstd), "`none`, zstd or gzip")
 	f.IntVar(&o.level, "level", 0, "of the compression: 1 to 22 of zstd, 1 to 9 of gzip (default theirs)")
-	f.StringVar(&o.sign, "sign", "", "sign by the SSH private key in `file`")
-	f.StringArray("encrypt-to", nil, "encrypt to this `recipient`: age1..., ssh-..., or @FILE with some (repeatable)")
-	f.String("passphrase-file", "", "encrypt by the passphrase in the first line of `file`")
-	d.bind(f, map[string]string{"encrypt.to": "encrypt-to", "encrypt.passphrase_file": "passphrase-file"})
+	o.signFlag(f)
+	d.recipientFlags(f)
 	_ = cmd.RegisterFlagCompletionFunc("compress", cobra.FixedCompletions([]string{"none", "zstd", "gzip"}, cobra.ShellCompDirectiveNoFileComp))
 	d.jsonFlag(cmd)
 	return cmd
+}
+
+func (o *exportOptions) signFlag(f *pflag.FlagSet) {
+	f.StringVar(&o.sign, "sign", "", "sign by the SSH private key in `file`")
 }
 
 func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) error {
@@ -82,14 +85,9 @@ func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) 
 	if err != nil {
 		return err
 	}
-	e := archive.Export{Store: d.store(), Compression: archive.Compression(o.compress), Level: o.level}
-	if e.Seal, err = seal.ParseRecipients(d.cfg.Encrypt.To, d.cfg.Encrypt.PassphraseFile); err != nil {
+	e, err := d.exporter(o)
+	if err != nil {
 		return err
-	}
-	if o.sign != "" {
-		if e.Sign, err = signature.ReadKey(o.sign); err != nil {
-			return err
-		}
 	}
 	bar := newTransfer(d.progress(), "exporting "+rec.Name+"/"+rec.Checkpoint)
 	e.Progress = bar.set
@@ -105,6 +103,16 @@ func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) 
 		return err
 	}
 	return printExported(d, rec, o.output, size)
+}
+
+// exporter is for whom and by whom a checkpoint leaves the store.
+func (d *deps) exporter(o exportOptions) (archive.Export, error) {
+	e := archive.Export{Store: d.store(), Compression: archive.Compression(o.compress), Level: o.level}
+	var err error
+	if e.Seal, err = seal.ParseRecipients(d.cfg.Encrypt.To, d.cfg.Encrypt.PassphraseFile); err == nil && o.sign != "" {
+		e.Sign, err = signature.ReadKey(o.sign)
+	}
+	return e, err
 }
 
 func toStdout(d *deps, write func(io.Writer) error) error {

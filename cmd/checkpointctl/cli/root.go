@@ -27,7 +27,8 @@ func newRootCmd(d *deps) *cobra.Command {
 	d.bind(f, map[string]string{"dir": "dir", "docker.host": "docker-host", "criu.path": "criu", "log_level": "log-level"})
 	cmd.AddCommand(
 		newCheckpointCmd(d), newPreDumpCmd(d), newRestoreCmd(d), newInspectCmd(d), newListCmd(d),
-		newLogsCmd(d), newRmCmd(d), newPruneCmd(d), newVerifyCmd(d), newRepairCmd(d), newExportCmd(d), newImportCmd(d), newCheckCmd(d), newRuntimeCmd(d), newConfigCmd(d),
+		newLogsCmd(d), newRmCmd(d), newPruneCmd(d), newVerifyCmd(d), newRepairCmd(d), newExportCmd(d), newImportCmd(d),
+		newPushCmd(d), newPullCmd(d), newCheckCmd(d), newRuntimeCmd(d), newConfigCmd(d),
 	)
 	return cmd
 }
