@@ -25,7 +25,7 @@ type Export struct {
 	Level       int              // 0: the compression's default
 	Seal        *seal.Recipients // nil: the archive is not encrypted
 	Sign        *signature.Key   // nil: it is not signed
-	PieceBytes  int64            // that a piece has at most, for WritePieces; 0: 256 MiB
+	PieceBytes  int64            // that a piece has at most, for WritePieces; 0: 64 MiB
 	// Progress, if set, hears of the bytes of the checkpoint that are written, and
 	// of how many there are.
 	Progress func(done, total int64)

@@ -19,7 +19,7 @@ const (
 	largeFile = 64 << 10
 	// pieceBytes is how many bytes of the archive a piece has at most: what is lost
 	// of a transfer that ends early, and what it takes on the disk meanwhile.
-	pieceBytes = 256 << 20
+	pieceBytes = 64 << 20
 )
 
 // Piece is a stretch of an archive, compressed and encrypted by itself. All pieces

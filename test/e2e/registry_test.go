@@ -41,12 +41,12 @@ func registry(t *testing.T) (host, name string) {
 func TestRegistry(t *testing.T) {
 	t.Parallel()
 	host, server := registry(t)
-	b := start(t, baseImage, "sh", "-c", counting)
-	// A file that two checkpoints have in common.
+	// A volume that two checkpoints have in common.
+	b := start(t, "-v", "/data", baseImage, "sh", "-c", counting)
 	docker(t, "exec", b.name, "dd", "if=/dev/urandom", "of=/data/same", "bs=1M", "count=8")
 	at := b.await(8)
-	b.checkpoint("--name", "first")
-	b.checkpoint("--name", "second", "--leave-running=false")
+	b.checkpoint("--name", "first", "--volumes")
+	b.checkpoint("--name", "second", "--volumes", "--leave-running=false")
 	push := func(args ...string) (p struct {
 		Digest    string
 		SizeBytes int64 `json:"size_bytes"`
@@ -61,6 +61,9 @@ func TestRegistry(t *testing.T) {
 	}
 	ref := host + "/checkpoints/web"
 	b.must(2, "push", b.name, "second", ref)
+	docker(t, "tag", baseImage, ref+":base")
+	t.Cleanup(func() { docker(t, "rmi", ref+":base") })
+	docker(t, "push", "-q", ref+":base")
 	first := push("first", ref+":first", "--plain")
 	second := push("second", ref+":second", "--plain")
 	again := push("second", ref+":again", "--plain")
@@ -70,6 +73,11 @@ func TestRegistry(t *testing.T) {
 	out := docker(t, "exec", server, "skopeo", "inspect", "--tls-verify=false", "docker://127.0.0.1:5000/checkpoints/web:second")
 	if !strings.Contains(out, second.Digest) || !strings.Contains(out, `"Os": "linux"`) {
 		t.Errorf("skopeo inspect: %s", out)
+	}
+	out = docker(t, "exec", server, "skopeo", "inspect", "--raw", "--tls-verify=false", "docker://127.0.0.1:5000/checkpoints/web:second")
+	var manifest struct{ Subject struct{ Digest string } }
+	if err := json.Unmarshal([]byte(out), &manifest); err != nil || !strings.Contains(docker(t, "inspect", "-f", "{{.RepoDigests}}", ref+":base"), ref+"@"+manifest.Subject.Digest) {
+		t.Errorf("the subject is not the container's image: %s", out)
 	}
 	const recipient, secret = "age1q32jsppzsdzrcj7x333tv9jgk204m83xmtf2mhk9xyldu9lnsdgsf3yc35", "AGE-SECRET-KEY-1XYU4D5K99DA5S5XHMTL97AAKL46D4RY9KDM43FKJYJ9TE25GDVTQPML79N"
 	push("second", ref+":sealed", "--encrypt-to", recipient)
