@@ -116,14 +116,11 @@ func (c *cutter) Write(p []byte) (n int, err error) {
 }
 
 func (c *cutter) begin() error {
-	f, err := os.CreateTemp(c.dir, "piece")
+	f, err := temporary(c.dir)
 	if err != nil {
 		return err
 	}
 	c.piece.Data = f
-	if err := os.Remove(f.Name()); err != nil { // a run that is killed leaves none
-		return err
-	}
 	c.content, c.stored = sha256.New(), sha256.New()
 	c.packed, err = c.export.packed(io.MultiWriter(f, c.stored))
 	return err
@@ -169,7 +166,7 @@ func (c *cutter) drop() error {
 // the other, and io.EOF behind the last.
 func (i Import) ReadPieces(ctx context.Context, next func() (io.ReadCloser, error)) (metadata.Record, error) {
 	j := &joined{ctx: ctx, next: next, i: i}
-	rec, err := i.read(j)
+	rec, err := i.read(ctx, j)
 	return rec, errors.Join(err, j.close())
 }
 

@@ -21,6 +21,7 @@ import (
 type exportOptions struct {
 	output, compress, sign string
 	level                  int
+	withImage              bool
 }
 
 func newExportCmd(d *deps) *cobra.Command {
@@ -38,6 +39,9 @@ own. The same checkpoint gives the same bytes, unless the file is encrypted.
 --encrypt-to encrypts all of it. Without it the file shows the container's memory to
 whoever has it, but of a checkpoint that is encrypted itself: that is written as it
 is. --sign signs the record, which has the sums of all files, by an SSH key.
+
+--with-image adds the container's image, for a host that does not have it and cannot
+pull it: import --load-image.
 
 Entries are named as in Podman's checkpoints where they mean the same, so that
 other tools can show them: docs/design/0006-archives.md.
@@ -65,14 +69,15 @@ other tools can show them: docs/design/0006-archives.md.
 	f.StringVarP(&o.output, "output", "o", "", "`file` to write, - for stdout")
 	f.StringVar(&o.compress, "compress", string(archive.Zstd), "`none`, zstd or gzip")
 	f.IntVar(&o.level, "level", 0, "of the compression: 1 to 22 of zstd, 1 to 9 of gzip (default theirs)")
-	o.signFlag(f)
+	o.flags(f)
 	d.recipientFlags(f)
 	_ = cmd.RegisterFlagCompletionFunc("compress", cobra.FixedCompletions([]string{"none", "zstd", "gzip"}, cobra.ShellCompDirectiveNoFileComp))
 	d.jsonFlag(cmd)
 	return cmd
 }
 
-func (o *exportOptions) signFlag(f *pflag.FlagSet) {
+func (o *exportOptions) flags(f *pflag.FlagSet) {
+	f.BoolVar(&o.withImage, "with-image", false, "put the container's image into it, too, as docker save gives it")
 	f.StringVar(&o.sign, "sign", "", "sign by the SSH private key in `file`")
 }
 
@@ -85,7 +90,7 @@ func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) 
 	if err != nil {
 		return err
 	}
-	e, err := d.exporter(o)
+	e, err := d.exporter(ctx, rec, o)
 	if err != nil {
 		return err
 	}
@@ -105,14 +110,31 @@ func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) 
 	return printExported(d, rec, o.output, size)
 }
 
-// exporter is for whom and by whom a checkpoint leaves the store.
-func (d *deps) exporter(o exportOptions) (archive.Export, error) {
+// exporter is for whom and by whom a checkpoint leaves the store, and with what.
+func (d *deps) exporter(ctx context.Context, rec metadata.Record, o exportOptions) (archive.Export, error) {
 	e := archive.Export{Store: d.store(), Compression: archive.Compression(o.compress), Level: o.level}
 	var err error
-	if e.Seal, err = seal.ParseRecipients(d.cfg.Encrypt.To, d.cfg.Encrypt.PassphraseFile); err == nil && o.sign != "" {
-		e.Sign, err = signature.ReadKey(o.sign)
+	if e.Seal, err = seal.ParseRecipients(d.cfg.Encrypt.To, d.cfg.Encrypt.PassphraseFile); err != nil {
+		return e, err
 	}
-	return e, err
+	if o.sign != "" {
+		if e.Sign, err = signature.ReadKey(o.sign); err != nil {
+			return e, err
+		}
+	}
+	if !o.withImage {
+		return e, nil
+	}
+	client, err := d.docker()
+	if err != nil {
+		return e, err
+	}
+	id, err := client.FindImage(ctx, rec.ImageLayers, rec.ImageDigest)
+	if err != nil {
+		return e, fmt.Errorf("the image of %s/%s: %w", rec.Name, rec.Checkpoint, err)
+	}
+	e.Image = func(ctx context.Context) (io.ReadCloser, error) { return client.SaveImage(ctx, id) }
+	return e, nil
 }
 
 func toStdout(d *deps, write func(io.Writer) error) error {

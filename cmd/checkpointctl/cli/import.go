@@ -20,6 +20,7 @@ import (
 
 type importOptions struct {
 	as, signedBy, maxSize string
+	loadImage             bool
 }
 
 func newImportCmd(d *deps) *cobra.Command {
@@ -36,6 +37,9 @@ sums than its record, or is not of its record is refused by name, and so are rec
 with keys that this version does not know, and images that do not agree. The
 checkpoint appears when all of it is there; after an error nothing is left.
 --signed-by takes it only if one of these keys has signed it (export --sign).
+
+An image in it is left there without --load-image. It is taken if it has the layers
+that the record names, and no name: docker image ls shows it as <none>.
 
 What an archive says of its container is not used unless it is asked for: see
 restore --help.
@@ -56,6 +60,7 @@ restore --help.
 func (o *importOptions) flags(f *pflag.FlagSet) {
 	f.StringVar(&o.as, "as", "", "`NAME` or NAME/CHECKPOINT in the store (default the archive's own)")
 	f.StringVar(&o.signedBy, "signed-by", "", "want a signature by one of the SSH public keys in `file`, as id_ed25519.pub or allowed_signers")
+	f.BoolVar(&o.loadImage, "load-image", false, "give Docker the image that is in it (export --with-image)")
 	f.StringVar(&o.maxSize, "max-size", "", "`bytes` that it may have unpacked, as in 20g (default what is free in the store)")
 }
 
@@ -85,9 +90,18 @@ func (d *deps) importer(o importOptions) (i archive.Import, err error) {
 		return i, err
 	}
 	if o.signedBy != "" {
-		i.SignedBy, err = signature.ReadAllowed(o.signedBy)
+		if i.SignedBy, err = signature.ReadAllowed(o.signedBy); err != nil {
+			return i, err
+		}
 	}
-	return i, err
+	if o.loadImage {
+		client, err := d.docker()
+		if err != nil {
+			return i, err
+		}
+		i.LoadImage = client.LoadImage
+	}
+	return i, nil
 }
 
 func runImport(ctx context.Context, d *deps, file string, stdin io.Reader, o importOptions) error {

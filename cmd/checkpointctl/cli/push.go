@@ -61,7 +61,7 @@ repository. The reference by digest is printed.
 	f := cmd.Flags()
 	f.IntVar(&o.level, "level", 0, "of the zstd compression, 1 to 22 (default zstd's)")
 	f.BoolVar(&o.plain, "plain", false, "send it as it is, readable for all who can pull it")
-	o.signFlag(f)
+	o.flags(f)
 	d.recipientFlags(f)
 	plainHTTPFlag(f)
 	d.jsonFlag(cmd)
@@ -98,7 +98,7 @@ func runPush(ctx context.Context, d *deps, container, name, ref string, o pushOp
 	if err != nil {
 		return err
 	}
-	e, err := d.exporter(o.exportOptions)
+	e, err := d.exporter(ctx, rec, o.exportOptions)
 	if err != nil {
 		return err
 	}
