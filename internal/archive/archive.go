@@ -31,6 +31,7 @@ const (
 	configEntry    = "config.dump"
 	specEntry      = "spec.dump"
 	networkEntry   = "network.status"
+	imageEntry     = "image.tar"
 )
 
 const (

@@ -25,6 +25,11 @@ type Export struct {
 	Level       int              // 0: the compression's default
 	Seal        *seal.Recipients // nil: the archive is not encrypted
 	Sign        *signature.Key   // nil: it is not signed
+	PieceBytes  int64            // that a piece has at most, for WritePieces; 0: 64 MiB
+	// Image, if set, opens the container's image as docker save gives it, and it goes
+	// into the archive, too. It is copied below the store first, since its size and
+	// its sum are in the record.
+	Image func(context.Context) (io.ReadCloser, error)
 	// Progress, if set, hears of the bytes of the checkpoint that are written, and
 	// of how many there are.
 	Progress func(done, total int64)
@@ -35,36 +40,67 @@ type Export struct {
 // checkpoint gives the same bytes, unless it is encrypted. Memory use does not
 // depend on sizes.
 func (e Export) Write(ctx context.Context, rec metadata.Record, w io.Writer) error {
-	if rec.Kind == metadata.KindPreDump {
-		return fmt.Errorf("%w: %s/%s holds rounds of a pre-dump alone, which only the container that runs here can continue", ErrNotExportable, rec.Name, rec.Checkpoint)
-	}
-	chain, err := e.Store.Chain(rec)
+	chain, err := e.chain(rec)
 	if err != nil {
 		return err
 	}
-	closers := []io.Closer{}
-	if e.Seal != nil {
-		sealed, err := seal.Encrypt(w, e.Seal)
-		if err != nil {
-			return err
-		}
-		closers, w = append(closers, sealed), sealed
-	}
-	compressed, err := e.Compression.writer(w, e.Level)
+	out, err := e.packed(w)
 	if err != nil {
 		return err
 	}
-	closers = append(closers, compressed)
-	err = e.tar(ctx, chain, compressed)
-	for i := len(closers) - 1; i >= 0 && err == nil; i-- {
-		err = closers[i].Close()
+	if err := e.tar(ctx, chain, out, func(string) error { return nil }); err != nil {
+		return err // without an end: whoever reads it shall see that it is cut short
 	}
-	return err
+	return out.Close()
 }
 
-func (e Export) tar(ctx context.Context, chain []metadata.Record, w io.Writer) error {
+func (e Export) chain(rec metadata.Record) ([]metadata.Record, error) {
+	if rec.Kind == metadata.KindPreDump {
+		return nil, fmt.Errorf("%w: %s/%s holds rounds of a pre-dump alone, which only the container that runs here can continue", ErrNotExportable, rec.Name, rec.Checkpoint)
+	}
+	return e.Store.Chain(rec)
+}
+
+// packed compresses and encrypts what is written to it. It is whole when it is
+// closed.
+func (e Export) packed(w io.Writer) (io.WriteCloser, error) {
+	if e.Seal == nil {
+		return e.Compression.writer(w, e.Level)
+	}
+	sealed, err := seal.Encrypt(w, e.Seal)
+	if err != nil {
+		return nil, err
+	}
+	compressed, err := e.Compression.writer(sealed, e.Level)
+	if err != nil {
+		return nil, err
+	}
+	return &both{compressed, sealed}, nil
+}
+
+// both closes what it writes to, and what is behind that.
+type both struct {
+	io.WriteCloser
+	behind io.Closer
+}
+
+func (b *both) Close() error {
+	if err := b.WriteCloser.Close(); err != nil {
+		return err
+	}
+	return b.behind.Close()
+}
+
+// tar writes the archive. It calls cut before the content of each large file with
+// its name, and behind it with none.
+func (e Export) tar(ctx context.Context, chain []metadata.Record, w io.Writer, cut func(file string) error) error {
 	rec, files := flatten(chain)
-	t := &writer{Writer: tar.NewWriter(w), at: rec.Timestamp.UTC().Truncate(time.Second)}
+	image, err := e.image(ctx, &rec)
+	if err != nil {
+		return err
+	}
+	defer image.Close()
+	t := &writer{Writer: tar.NewWriter(w), at: rec.Timestamp.UTC().Truncate(time.Second), cut: cut}
 	record, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {
 		return err
@@ -98,15 +134,24 @@ func (e Export) tar(ctx context.Context, chain []metadata.Record, w io.Writer) e
 	for _, f := range files {
 		p.total += f.SizeBytes
 	}
+	if rec.ImageArchive != nil {
+		p.total += rec.ImageArchive.SizeBytes
+	}
 	for _, f := range files {
 		if err := e.file(ctx, t, f, &p); err != nil {
+			return err
+		}
+	}
+	if f := rec.ImageArchive; f != nil {
+		if err := t.file(ctx, imageEntry, *f, image, &p); err != nil {
 			return err
 		}
 	}
 	return t.Close()
 }
 
-// file writes one file, and returns ErrDamaged if it is not as recorded.
+// file writes one file of the checkpoint, and returns ErrDamaged if it is not as
+// recorded.
 func (e Export) file(ctx context.Context, t *writer, f source, p *progress) error {
 	damaged := func(what string) error {
 		return fmt.Errorf("%w: %s/%s: %s: %s", metadata.ErrDamaged, f.of.Name, f.of.Checkpoint, f.name, what)
@@ -119,31 +164,55 @@ func (e Export) file(ctx context.Context, t *writer, f source, p *progress) erro
 		return err
 	}
 	defer in.Close()
-	if err := t.WriteHeader(t.header(entryOf(f.Name), f.SizeBytes)); err != nil {
+	err = t.file(ctx, entryOf(f.Name), f.File, in, p)
+	if differs := (*differsError)(nil); errors.As(err, &differs) {
+		return damaged(differs.how)
+	}
+	return err
+}
+
+// differsError is a file that is not as recorded.
+type differsError struct{ how string }
+
+func (e *differsError) Error() string { return e.how }
+
+// writer writes entries that say nothing of this host and its clock.
+type writer struct {
+	*tar.Writer
+	at  time.Time
+	cut func(file string) error
+}
+
+func (t *writer) header(name string, size int64) *tar.Header {
+	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o600, ModTime: t.at}
+}
+
+// file writes a file as an entry, and returns a differsError if it is not as recorded.
+func (t *writer) file(ctx context.Context, entry string, f metadata.File, in io.Reader, p *progress) error {
+	if err := t.WriteHeader(t.header(entry, f.SizeBytes)); err != nil {
 		return err
+	}
+	large := f.SizeBytes >= largeFile
+	if large {
+		if err := t.cut(f.Name); err != nil {
+			return err
+		}
 	}
 	sum := sha256.New()
 	n, err := io.CopyBuffer(io.MultiWriter(t, sum, p), struct{ io.Reader }{&stoppable{ctx, in}}, make([]byte, 256<<10))
 	if errors.Is(err, tar.ErrWriteTooLong) || err == nil && n != f.SizeBytes {
-		return damaged(fmt.Sprintf("does not have the %d bytes that were recorded", f.SizeBytes))
+		return &differsError{fmt.Sprintf("does not have the %d bytes that were recorded", f.SizeBytes)}
 	}
 	if err != nil {
 		return err
 	}
 	if hex.EncodeToString(sum.Sum(nil)) != f.SHA256 {
-		return damaged("content changed")
+		return &differsError{"content changed"}
+	}
+	if large {
+		return t.cut("")
 	}
 	return nil
-}
-
-// writer writes entries that say nothing of this host and its clock.
-type writer struct {
-	*tar.Writer
-	at time.Time
-}
-
-func (t *writer) header(name string, size int64) *tar.Header {
-	return &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: 0o600, ModTime: t.at}
 }
 
 func (t *writer) add(name string, data []byte) error {

@@ -46,11 +46,10 @@ type podmanSubnet struct {
 	IPNet string `json:"ipnet"`
 }
 
-// foreign returns these entries, by name.
-func foreign(r metadata.Record) (map[string][]byte, error) {
-	s := spec{Version: "1.0.2", Annotations: map[string]string{
-		// Who asks by it shows addresses, too.
-		"io.container.manager":                "libpod",
+// Annotations returns what other programs know of a checkpoint by annotations:
+// those of github.com/checkpoint-restore/checkpointctl/lib.
+func Annotations(r metadata.Record) map[string]string {
+	return map[string]string{
 		"org.criu.checkpoint.container.name":  r.Name,
 		"org.criu.checkpoint.engine.name":     "docker",
 		"org.criu.checkpoint.engine.version":  r.Versions.Docker,
@@ -59,7 +58,13 @@ func foreign(r metadata.Record) (map[string][]byte, error) {
 		"org.criu.checkpoint.host.kernel":     r.Versions.Kernel,
 		"org.criu.checkpoint.runtime.name":    r.Runtime,
 		"org.criu.checkpoint.rootfsImageName": r.Image,
-	}}
+	}
+}
+
+// foreign returns these entries, by name.
+func foreign(r metadata.Record) (map[string][]byte, error) {
+	s := spec{Version: "1.0.2", Annotations: Annotations(r)}
+	s.Annotations["io.container.manager"] = "libpod" // who asks by it shows addresses, too
 	if r.Settings != nil {
 		s.Hostname = r.Settings.Hostname
 	}

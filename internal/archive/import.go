@@ -36,6 +36,9 @@ type Import struct {
 	Identities            seal.Identities   // for an encrypted archive
 	SignedBy              signature.Allowed // nil: a signature is not asked for
 	MaxBytes              int64             // of all files, unpacked
+	// LoadImage, if set, takes the container's image, in the form of docker save, once
+	// all else is found good. Without it an image is left in the archive.
+	LoadImage func(context.Context, io.Reader) error
 	// Problems, if set, returns what is wrong with the images of a checkpoint in a
 	// directory; nil for nothing.
 	Problems func(dir string, r metadata.Record) []string
@@ -52,6 +55,10 @@ func (i Import) Read(ctx context.Context, r io.Reader) (metadata.Record, error) 
 		return metadata.Record{}, err
 	}
 	defer closeAll()
+	return i.read(ctx, plain)
+}
+
+func (i Import) read(ctx context.Context, plain io.Reader) (metadata.Record, error) {
 	t := &reader{Reader: tar.NewReader(plain)}
 	rec, err := i.record(t)
 	if err != nil {
@@ -69,7 +76,9 @@ func (i Import) Read(ctx context.Context, r io.Reader) (metadata.Record, error) 
 	if err != nil {
 		return metadata.Record{}, err
 	}
-	if err = i.fill(t, draft, &rec); err == nil {
+	image := &image{load: i.LoadImage}
+	defer image.close()
+	if err = i.fill(t, draft, &rec, image); err == nil {
 		err = ended(plain)
 	}
 	if err == nil && i.Problems != nil {
@@ -81,6 +90,10 @@ func (i Import) Read(ctx context.Context, r io.Reader) (metadata.Record, error) 
 		err = draft.Sync()
 	}
 	if err == nil {
+		err = image.take(ctx, rec)
+	}
+	if err == nil {
+		rec.ImageArchive = nil
 		err = draft.Publish(rec)
 	}
 	if err != nil {
@@ -149,6 +162,12 @@ func (i Import) check(rec metadata.Record) error {
 	}
 	dirs := rec.ImageDirs()
 	entries, sum := map[string]string{}, int64(0)
+	switch {
+	case rec.ImageArchive != nil:
+		sum = rec.ImageArchive.SizeBytes
+	case i.LoadImage != nil:
+		return refused("it holds no image: it was made without --with-image")
+	}
 	for _, f := range rec.Files {
 		if !slices.Contains(dirs, path.Dir(f.Name)) || path.Base(f.Name) == "parent" || strings.ContainsAny(f.Name, "\x00\\") {
 			return refused("files: %q is not the place of a file", f.Name)
@@ -165,7 +184,7 @@ func (i Import) check(rec metadata.Record) error {
 }
 
 // fill writes the files of the record, each once and as it says.
-func (i Import) fill(t *reader, draft *metadata.Draft, rec *metadata.Record) error {
+func (i Import) fill(t *reader, draft *metadata.Draft, rec *metadata.Record, image *image) error {
 	for _, dir := range rec.ImageDirs() {
 		if err := os.MkdirAll(filepath.Join(draft.Dir, dir), 0o700); err != nil {
 			return err
@@ -183,6 +202,10 @@ func (i Import) fill(t *reader, draft *metadata.Draft, rec *metadata.Record) err
 		wanted[entryOf(f.Name)] = f
 		p.total += f.SizeBytes
 	}
+	if f := rec.ImageArchive; f != nil {
+		wanted[imageEntry] = f
+		p.total += f.SizeBytes
+	}
 	known := map[string]bool{configEntry: true, specEntry: true, networkEntry: true, imageDir: true}
 	for {
 		h, err := t.next()
@@ -194,6 +217,11 @@ func (i Import) fill(t *reader, draft *metadata.Draft, rec *metadata.Record) err
 		}
 		f := wanted[h.Name]
 		switch {
+		case f != nil && f == rec.ImageArchive:
+			delete(wanted, h.Name)
+			if err := image.read(t, h, draft.Dir, f, &p); err != nil {
+				return err
+			}
 		case f != nil:
 			delete(wanted, h.Name)
 			if err := t.file(h, root, f, &p); err != nil {

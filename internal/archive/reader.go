@@ -13,6 +13,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
 // reader reads entries of a tar, of which it takes plain files alone.
@@ -81,9 +82,9 @@ func kindOf(flag byte) string {
 }
 
 // broken is the error of reading, which is the archive's fault unless the reader
-// was told to stop.
+// was told to stop, or has no key.
 func broken(err error) error {
-	if errors.Is(err, context.Canceled) {
+	if errors.Is(err, context.Canceled) || errors.Is(err, seal.ErrNoIdentity) || errors.Is(err, seal.ErrWrongIdentity) {
 		return err
 	}
 	if errors.Is(err, io.EOF) {
@@ -109,23 +110,30 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // file writes an entry as a file that is not there yet, and compares it with the
 // record. Zeros take no space.
 func (t *reader) file(h *tar.Header, root *os.Root, f *metadata.File, p *progress) error {
-	if h.Size != f.SizeBytes {
-		return refused("%s: has %d bytes, its record says %d", f.Name, h.Size, f.SizeBytes)
-	}
 	out, err := root.OpenFile(f.Name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	w := sparse.NewWriter(out)
-	sha, crc := sha256.New(), crc32.New(castagnoli)
-	n, err := copyAll(io.MultiWriter(w, sha, crc, p), t)
+	crc := crc32.New(castagnoli)
+	err = t.content(h, io.MultiWriter(w, crc), f, p)
 	if err == nil {
 		err = w.Finish()
 	}
-	if err = errors.Join(err, out.Close()); err != nil {
+	f.CRC32C = hex.EncodeToString(crc.Sum(nil))
+	return errors.Join(err, out.Close())
+}
+
+// content writes what an entry holds, and compares it with the record.
+func (t *reader) content(h *tar.Header, w io.Writer, f *metadata.File, p *progress) error {
+	if h.Size != f.SizeBytes {
+		return refused("%s: has %d bytes, its record says %d", f.Name, h.Size, f.SizeBytes)
+	}
+	sha := sha256.New()
+	n, err := copyAll(io.MultiWriter(w, sha, p), t)
+	if err != nil {
 		return err
 	}
-	f.CRC32C = hex.EncodeToString(crc.Sum(nil))
 	return differs(f, n, sha.Sum(nil))
 }
 

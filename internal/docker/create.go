@@ -2,14 +2,17 @@ package docker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
+	"github.com/docker/docker/client"
 )
 
 // ErrNoImage is an image that is not on this host.
@@ -42,6 +45,33 @@ func (c *Client) FindImage(ctx context.Context, layers []string, first ...string
 		}
 	}
 	return "", ErrNoImage
+}
+
+// SaveImage opens an image as docker save gives it. Named by its ID it brings no tags.
+func (c *Client) SaveImage(ctx context.Context, id string) (io.ReadCloser, error) {
+	in, err := c.api.ImageSave(ctx, []string{id})
+	return in, translate(id, err)
+}
+
+// LoadImage does what docker load does.
+func (c *Client) LoadImage(ctx context.Context, in io.Reader) error {
+	loaded, err := c.api.ImageLoad(ctx, in, client.ImageLoadWithQuiet(true))
+	if err != nil {
+		return translate("", err)
+	}
+	defer loaded.Body.Close()
+	// An error may come after the status.
+	for dec := json.NewDecoder(loaded.Body); ; {
+		var m struct{ Error string }
+		if err := dec.Decode(&m); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("docker load: %w", err)
+		}
+		if m.Error != "" {
+			return fmt.Errorf("docker load: %s", m.Error)
+		}
+	}
 }
 
 // HasNetwork says whether there is a network of that name.

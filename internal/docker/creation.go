@@ -3,6 +3,8 @@ package docker
 import (
 	"context"
 	"encoding/json"
+	"slices"
+	"strings"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
@@ -61,4 +63,21 @@ func (c *Client) ImageLayers(ctx context.Context, image string) ([]string, error
 		return nil, translate(image, err)
 	}
 	return i.RootFS.Layers, nil
+}
+
+// ImageDigests returns the digests that registries know an image by.
+func (c *Client) ImageDigests(ctx context.Context, image string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	i, err := c.api.ImageInspect(ctx, image)
+	if err != nil {
+		return nil, translate(image, err)
+	}
+	var digests []string
+	for _, d := range i.RepoDigests {
+		if _, digest, ok := strings.Cut(d, "@"); ok && !slices.Contains(digests, digest) {
+			digests = append(digests, digest)
+		}
+	}
+	return digests, nil
 }

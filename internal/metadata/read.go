@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -71,7 +72,11 @@ func ParseForeign(data []byte) (Record, error) {
 	case r.PreDump != nil && len(r.PreDump.Rounds) > maxChain:
 		return r, fmt.Errorf("%d rounds", len(r.PreDump.Rounds))
 	}
-	for _, f := range r.Files {
+	files := r.Files
+	if r.ImageArchive != nil {
+		files = append(slices.Clone(files), *r.ImageArchive)
+	}
+	for _, f := range files {
 		if f.SizeBytes < 0 || len(f.SHA256) != 64 {
 			return r, fmt.Errorf("files: %q has size %d and SHA-256 %.70q", f.Name, f.SizeBytes, f.SHA256)
 		}

@@ -256,6 +256,9 @@ type Record struct {
 	SizeBytes    int64     `json:"size_bytes"` // on the disk; holes take none
 	// Imported says that it came in an archive; nil for one made here.
 	Imported *Imported `json:"imported,omitempty"`
+	// ImageArchive is the container's image as docker save gives it, in an archive that
+	// holds it; nil in the store.
+	ImageArchive *File `json:"image_archive,omitempty"`
 	// Encrypted says that the files are sealed, to these recipients.
 	Encrypted  bool     `json:"encrypted"`
 	Recipients []string `json:"recipients,omitempty"`

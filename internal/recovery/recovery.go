@@ -92,7 +92,7 @@ type Recoverer struct {
 func New(d engine, s metadata.Store, stageDir string) *Recoverer {
 	r := &Recoverer{store: s, stageDir: stageDir, docker: d}
 	r.inside = r.inContainer
-	r.host = []source{killedRestores, killedStarts, lostFetches, r.heldClients, r.stages}
+	r.host = []source{killedRestores, killedStarts, lostFetches, r.heldClients, r.stages, r.transfers}
 	return r
 }
 

@@ -47,3 +47,15 @@ func (r *Recoverer) stages(ctx context.Context, c container) ([]Finding, error) 
 	}
 	return Stages(ctx, r.stageDir), nil
 }
+
+// transfers finds what is kept of a push or a pull that did not end well.
+func (r *Recoverer) transfers(_ context.Context, c container) ([]Finding, error) {
+	if c != (container{}) {
+		return nil, nil
+	}
+	var list []Finding
+	for _, dir := range r.store.AbandonedTransfers() {
+		list = append(list, Finding{What: "push or pull that did not end", Path: dir, Action: Remove, do: func(context.Context) error { return r.store.RemoveTransfer(dir) }})
+	}
+	return list, nil
+}

@@ -38,6 +38,40 @@ func TestArchive(t *testing.T) {
 	}
 }
 
+// An archive brings the image along to a Docker that does not have it, and no name.
+func TestArchiveWithImage(t *testing.T) {
+	t.Parallel()
+	made := start(t, baseImage, "sh", "-c", "echo own >/own")
+	docker(t, "wait", made.name)
+	image := "checkpointctl-e2e/" + made.name // nothing else needs it, so that it can go
+	docker(t, "commit", made.name, image)
+	id := docker(t, "inspect", "-f", "{{.Id}}", image)
+	t.Cleanup(func() { _ = dockerQuiet("rmi", image, id) })
+	b := start(t, image, "sh", "-c", counting)
+	at := b.await(8)
+	b.checkpoint("--leave-running=false")
+	file := filepath.Join(t.TempDir(), "web.ckpt")
+	b.must(0, "export", b.name, "-o", file, "--with-image")
+	docker(t, "rm", b.name)
+	docker(t, "rm", made.name)
+	docker(t, "rmi", image)
+	n := b.named("new")
+	n.store = t.TempDir()
+	n.must(0, "import", file, "--as", "alone")
+	if r := n.must(23, "restore", "alone", "--name", n.name); !strings.Contains(r.stderr, "no image here has the layers") {
+		t.Errorf("without the image: %s", r.stderr)
+	}
+	n.must(0, "import", file, "--load-image")
+	n.must(0, "restore", b.name, "--name", n.name)
+	n.goesOn(at)
+	if own := docker(t, "exec", n.name, "cat", "/own"); own != "own" {
+		t.Errorf("the image has %q", own)
+	}
+	if tags := docker(t, "inspect", "-f", "{{.RepoTags}}", n.inspect().Image); tags != "[]" {
+		t.Errorf("the image got the names %s", tags)
+	}
+}
+
 // An archive that hides what its images would restore is found out by the images.
 func TestArchiveWithPrivileges(t *testing.T) {
 	t.Parallel()

@@ -52,6 +52,18 @@ func Apps(e2e, tmp string) (string, error) {
 	}, config...)
 }
 
+// Registry makes an image of a registry, docker-registry serve /registry.yml, and of
+// skopeo.
+func Registry(e2e, tmp string) (string, error) {
+	config := filepath.Join(e2e, "testdata/registry.yml")
+	return importOnce("registry", []string{"busybox-static", "docker-registry", "skopeo"}, tmp, func(root string) error {
+		if err := copyInto(root, config, 0o644); err != nil {
+			return err
+		}
+		return finishRoot(root, "")
+	}, config)
+}
+
 func finishRoot(root, workload string) error {
 	dirs := []string{"bin", "etc", "tmp", "proc", "sys", "dev", "run", "root", "data", "real", "var/lib/nginx", "var/log/nginx"}
 	for _, d := range dirs {

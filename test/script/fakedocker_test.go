@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -296,6 +297,16 @@ func (d *daemon) handler() http.Handler {
 			v.Options = map[string]string{"type": "nfs"}
 		}
 		d.answer(w, v)
+	})
+	mux.HandleFunc("GET /{v}/images/get", func(w http.ResponseWriter, r *http.Request) {
+		saveImage(w, r.URL.Query().Get("names"))
+	})
+	mux.HandleFunc("POST /{v}/images/load", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			refuse(w, http.StatusInternalServerError, err.Error())
+			return
+		}
+		d.answer(w, map[string]string{"stream": "loaded"})
 	})
 	mux.HandleFunc("GET /{v}/images/{name}/json", func(w http.ResponseWriter, r *http.Request) {
 		d.answer(w, image.InspectResponse{ID: r.PathValue("name"), RootFS: image.RootFS{Type: "layers", Layers: []string{"layers of " + r.PathValue("name")}}})

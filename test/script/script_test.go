@@ -87,6 +87,7 @@ func TestScripts(t *testing.T) {
 			"docker":   dockerCmd,
 			"exitcode": exitCode,
 			"keys":     keysCmd,
+			"registry": registryCmd,
 		},
 	})
 }

@@ -11,12 +11,17 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
-// encryptFlags are for what writes a checkpoint.
+// encryptFlags are for what makes a checkpoint.
 func (d *deps) encryptFlags(f *pflag.FlagSet) {
+	d.recipientFlags(f)
+	d.stageFlag(f)
+}
+
+// recipientFlags are for what encrypts.
+func (d *deps) recipientFlags(f *pflag.FlagSet) {
 	f.StringArray("encrypt-to", nil, "encrypt to this `recipient`: age1..., ssh-..., or @FILE (repeatable)")
 	f.String("passphrase-file", "", "encrypt with the passphrase in the first line of `file`")
 	d.bind(f, map[string]string{"encrypt.to": "encrypt-to", "encrypt.passphrase_file": "passphrase-file"})
-	d.stageFlag(f)
 }
 
 // identityFlags are for what reads one.

@@ -19,6 +19,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 	"github.com/checkpointctl/checkpointctl/internal/preflight"
 	"github.com/checkpointctl/checkpointctl/internal/recovery"
+	"github.com/checkpointctl/checkpointctl/internal/registry"
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
@@ -44,6 +45,7 @@ const (
 	exitRestore      = 23
 	exitDamaged      = 24
 	exitArchive      = 25
+	exitRegistry     = 26
 	exitInterrupted  = 130
 )
 
@@ -90,11 +92,17 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitArchive, "the store is as before"
 	case errors.Is(err, contents.ErrSealedInside):
 		return exitSealed, ""
+	case errors.Is(err, registry.ErrNotFound):
+		return exitNoCheckpoint, ""
+	case errors.Is(err, registry.ErrUnauthorized):
+		return exitRegistry, "docker login to it, as the user that this runs as"
+	case errors.Is(err, registry.ErrRegistry):
+		return exitRegistry, "what was sent or fetched is not sent or fetched again the next time"
 	case errors.Is(err, archive.ErrNotExportable):
 		return exitState, "checkpointctl list shows what can be restored"
 	case errors.Is(err, restore.ErrCircle):
 		return exitState, "docker inspect shows whose namespaces each has"
-	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName), errors.Is(err, seal.ErrBadKey), errors.Is(err, signature.ErrBadKey):
+	case errors.Is(err, config.ErrInvalid), errors.Is(err, metadata.ErrBadName), errors.Is(err, registry.ErrBadReference), errors.Is(err, seal.ErrBadKey), errors.Is(err, signature.ErrBadKey):
 		return exitUsage, ""
 	case errors.Is(err, errNotRoot):
 		return exitCRIU, "run it with sudo"

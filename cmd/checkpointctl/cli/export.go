@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/checkpointctl/checkpointctl/internal/archive"
 	"github.com/checkpointctl/checkpointctl/internal/config"
@@ -20,6 +21,7 @@ import (
 type exportOptions struct {
 	output, compress, sign string
 	level                  int
+	withImage              bool
 }
 
 func newExportCmd(d *deps) *cobra.Command {
@@ -38,6 +40,9 @@ same checkpoint always gives the same bytes, unless the file is encrypted.
 container's memory, unless the checkpoint itself is encrypted; that one is exported
 as it is. --sign signs the record, which has the checksums of all files, with an SSH
 key.
+
+--with-image adds the container's image, for a host that does not have it and cannot
+pull it; import --load-image loads it.
 
 Entries are named as in Podman's checkpoints where they mean the same, so that other
 tools can read them. docs/design/0006-archives.md has the format.
@@ -65,13 +70,16 @@ tools can read them. docs/design/0006-archives.md has the format.
 	f.StringVarP(&o.output, "output", "o", "", "write to this `file`, or to standard output if it is -")
 	f.StringVar(&o.compress, "compress", string(archive.Zstd), "compression: `none`, zstd or gzip")
 	f.IntVar(&o.level, "level", 0, "compression level: 1 to 22 for zstd, 1 to 9 for gzip (default: theirs)")
-	f.StringVar(&o.sign, "sign", "", "sign with the SSH private key in `file`")
-	f.StringArray("encrypt-to", nil, "encrypt to this `recipient`: age1..., ssh-..., or @FILE (repeatable)")
-	f.String("passphrase-file", "", "encrypt with the passphrase in the first line of `file`")
-	d.bind(f, map[string]string{"encrypt.to": "encrypt-to", "encrypt.passphrase_file": "passphrase-file"})
+	o.flags(f)
+	d.recipientFlags(f)
 	_ = cmd.RegisterFlagCompletionFunc("compress", cobra.FixedCompletions([]string{"none", "zstd", "gzip"}, cobra.ShellCompDirectiveNoFileComp))
 	d.jsonFlag(cmd)
 	return cmd
+}
+
+func (o *exportOptions) flags(f *pflag.FlagSet) {
+	f.BoolVar(&o.withImage, "with-image", false, "include the container's image, as docker save does")
+	f.StringVar(&o.sign, "sign", "", "sign with the SSH private key in `file`")
 }
 
 func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) error {
@@ -83,14 +91,9 @@ func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) 
 	if err != nil {
 		return err
 	}
-	e := archive.Export{Store: d.store(), Compression: archive.Compression(o.compress), Level: o.level}
-	if e.Seal, err = seal.ParseRecipients(d.cfg.Encrypt.To, d.cfg.Encrypt.PassphraseFile); err != nil {
+	e, err := d.exporter(ctx, rec, o)
+	if err != nil {
 		return err
-	}
-	if o.sign != "" {
-		if e.Sign, err = signature.ReadKey(o.sign); err != nil {
-			return err
-		}
 	}
 	bar := newTransfer(d.progress(), "exporting "+rec.Name+"/"+rec.Checkpoint)
 	e.Progress = bar.set
@@ -106,6 +109,33 @@ func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) 
 		return err
 	}
 	return printExported(d, rec, o.output, size)
+}
+
+// exporter is for whom and by whom a checkpoint leaves the store, and with what.
+func (d *deps) exporter(ctx context.Context, rec metadata.Record, o exportOptions) (archive.Export, error) {
+	e := archive.Export{Store: d.store(), Compression: archive.Compression(o.compress), Level: o.level}
+	var err error
+	if e.Seal, err = seal.ParseRecipients(d.cfg.Encrypt.To, d.cfg.Encrypt.PassphraseFile); err != nil {
+		return e, err
+	}
+	if o.sign != "" {
+		if e.Sign, err = signature.ReadKey(o.sign); err != nil {
+			return e, err
+		}
+	}
+	if !o.withImage {
+		return e, nil
+	}
+	client, err := d.docker()
+	if err != nil {
+		return e, err
+	}
+	id, err := client.FindImage(ctx, rec.ImageLayers, rec.ImageDigest)
+	if err != nil {
+		return e, fmt.Errorf("the image of %s/%s: %w", rec.Name, rec.Checkpoint, err)
+	}
+	e.Image = func(ctx context.Context) (io.ReadCloser, error) { return client.SaveImage(ctx, id) }
+	return e, nil
 }
 
 func toStdout(d *deps, write func(io.Writer) error) error {

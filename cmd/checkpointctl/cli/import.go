@@ -8,6 +8,7 @@ import (
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/checkpointctl/checkpointctl/internal/archive"
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
@@ -19,6 +20,7 @@ import (
 
 type importOptions struct {
 	as, signedBy, maxSize string
+	loadImage             bool
 }
 
 func newImportCmd(d *deps) *cobra.Command {
@@ -37,6 +39,9 @@ other. The checkpoint appears once all of it is there; after an error nothing is
 With --signed-by, only archives signed by one of these keys (export --sign) are
 imported.
 
+An image in the archive is only loaded with --load-image, and only if it has the layers
+that the record names. It gets no name: docker image ls shows it as <none>.
+
 What an archive says about its container is not used unless you ask for it: see
 checkpointctl restore --help.
 ` + exits(exitExists, exitSealed, exitCRIU, exitArchive),
@@ -47,43 +52,63 @@ checkpointctl restore --help.
 			return runImport(cmd.Context(), d, args[0], cmd.InOrStdin(), o)
 		},
 	}
-	f := cmd.Flags()
-	f.StringVar(&o.as, "as", "", "`NAME` or NAME/CHECKPOINT in the store (default: the archive's own)")
-	f.StringVar(&o.signedBy, "signed-by", "", "require a signature by one of the SSH public keys in `file`, such as id_ed25519.pub or allowed_signers")
-	f.StringVar(&o.maxSize, "max-size", "", "largest unpacked size in `bytes`, such as 20g (default: the free space of the store)")
-	d.identityFlags(f)
+	o.flags(cmd.Flags())
+	d.identityFlags(cmd.Flags())
 	d.jsonFlag(cmd)
 	return cmd
 }
 
-func runImport(ctx context.Context, d *deps, file string, stdin io.Reader, o importOptions) (err error) {
-	i := archive.Import{Store: d.store(), Problems: problemsOf}
+func (o *importOptions) flags(f *pflag.FlagSet) {
+	f.StringVar(&o.as, "as", "", "`NAME` or NAME/CHECKPOINT in the store (default: the archive's own)")
+	f.StringVar(&o.signedBy, "signed-by", "", "require a signature by one of the SSH public keys in `file`, such as id_ed25519.pub or allowed_signers")
+	f.BoolVar(&o.loadImage, "load-image", false, "load the image that it includes into Docker (--with-image)")
+	f.StringVar(&o.maxSize, "max-size", "", "largest unpacked size in `bytes`, such as 20g (default: the free space of the store)")
+}
+
+// importer is how what is not trusted comes into the store.
+func (d *deps) importer(o importOptions) (i archive.Import, err error) {
+	i = archive.Import{Store: d.store(), Problems: problemsOf}
 	if err := i.Store.CheckAccess(); err != nil {
-		return err
+		return i, err
 	}
 	if o.as != "" {
 		if i.Container, i.Checkpoint, err = reference([]string{o.as}); err == nil {
 			err = metadata.CheckName(i.Container)
 		}
 		if err != nil {
-			return err
+			return i, err
 		}
 	}
 	if i.MaxBytes, err = i.Store.FreeBytes(); err != nil {
-		return err
+		return i, err
 	}
 	if o.maxSize != "" {
 		if i.MaxBytes, err = units.RAMInBytes(o.maxSize); err != nil {
-			return fmt.Errorf("%w: --max-size: %w", config.ErrInvalid, err)
+			return i, fmt.Errorf("%w: --max-size: %w", config.ErrInvalid, err)
 		}
 	}
 	if i.Identities, err = seal.ParseIdentities(d.cfg.Encrypt.Identity, d.cfg.Encrypt.PassphraseFile); err != nil {
-		return err
+		return i, err
 	}
 	if o.signedBy != "" {
 		if i.SignedBy, err = signature.ReadAllowed(o.signedBy); err != nil {
-			return err
+			return i, err
 		}
+	}
+	if o.loadImage {
+		client, err := d.docker()
+		if err != nil {
+			return i, err
+		}
+		i.LoadImage = client.LoadImage
+	}
+	return i, nil
+}
+
+func runImport(ctx context.Context, d *deps, file string, stdin io.Reader, o importOptions) error {
+	i, err := d.importer(o)
+	if err != nil {
+		return err
 	}
 	in := stdin
 	if file != "-" {
@@ -101,10 +126,14 @@ func runImport(ctx context.Context, d *deps, file string, stdin io.Reader, o imp
 	if err != nil {
 		return err
 	}
+	return printImported(d, rec)
+}
+
+func printImported(d *deps, rec metadata.Record) error {
 	if d.json {
 		return printJSON(d.out, rec)
 	}
-	_, err = fmt.Fprintf(d.out, "%s/%s\n", rec.Name, rec.Checkpoint)
+	_, err := fmt.Fprintf(d.out, "%s/%s\n", rec.Name, rec.Checkpoint)
 	return err
 }
 

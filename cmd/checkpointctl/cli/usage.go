@@ -112,6 +112,7 @@ var meanings = [...]struct {
 	{exitRestore, "the restore failed"},
 	{exitDamaged, "the checkpoint is damaged"},
 	{exitArchive, "the archive is refused"},
+	{exitRegistry, "the registry cannot be reached or used"},
 	{exitInterrupted, "interrupted"},
 }
 
