@@ -6,7 +6,7 @@ GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LIBEXEC = libexec/checkpointctl
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build tar runtime install demo test unit lint e2e test-vm test-dockers test-dockers-more soak fuzz bench bench-short setup clean
+.PHONY: build tar runtime install demo test unit lint e2e apps test-vm test-dockers test-dockers-more soak fuzz bench bench-short setup clean
 
 build: tar runtime
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
@@ -36,7 +36,7 @@ demo:
 	scripts/demo.sh
 
 # Everything, on real Docker and CRIU. A test that cannot run fails.
-test: setup unit lint e2e test-dockers test-vm
+test: setup unit lint e2e apps test-dockers test-vm
 	@echo "all tests passed"
 
 unit:
@@ -59,6 +59,12 @@ e2e: bin/tools/gotestsum
 	$(gotestsum) --packages ./test/e2e/ --rerun-fails=1 --rerun-fails-max-failures=4 --rerun-fails-run-root-test \
 		--rerun-fails-report bin/e2e-rerun.txt -- -tags e2e -count=1 -timeout 40m
 	@test ! -s bin/e2e-rerun.txt || sed '1i e2e: these failed at first and passed alone; see why:' bin/e2e-rerun.txt
+
+# Real applications under load, once each. scripts/apps.sh does it twenty times, for
+# the table of docs/reliability.md.
+apps: bin/tools/gotestsum
+	$(GO) vet -tags e2e,apps ./test/e2e/
+	$(gotestsum) -- -tags e2e,apps -count=1 -timeout 15m -parallel 4 -run '^(TestApplications|TestNewClients)$$' ./test/e2e/
 
 # What needs a kernel with soft-dirty, or cgroup v2 alone, in a VM.
 test-vm: bin/tools/gotestsum

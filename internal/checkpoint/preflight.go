@@ -32,6 +32,9 @@ func Facts(c docker.Container, plan mounts.Plan) (f preflight.Facts, err error) 
 	if f.Tasks, err = tasks.Tree(c.PID); err != nil {
 		return f, err
 	}
+	if preflight.ManyPipes(f.Tasks) {
+		tasks.MarkReadable(f.Tasks)
+	}
 	f.Beside = beside(c, f.Tasks)
 	f.InImage = inImage(c, f.Tasks)
 	f.Watched, f.Lost = watched(c.PID, f.Tasks)

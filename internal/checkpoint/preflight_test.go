@@ -75,15 +75,15 @@ func BenchmarkFacts(b *testing.B) {
 	}
 }
 
-// And 100 ms for one of 200 processes with 10,000 descriptors, half of them
+// And 100 ms for one of 200 processes with 10,000 descriptors, nearly half of them
 // sockets and pipes.
 func BenchmarkFactsOfMany(b *testing.B) {
 	tree := exec.Command("python3", "-c", `
 import os, socket, sys, time
 for _ in range(199):
     if os.fork() == 0: break
-files = [os.open("/dev/null", 0) for _ in range(24)]
-pipes = [os.pipe() for _ in range(6)]
+files = [os.open("/dev/null", 0) for _ in range(26)]
+pipes = [os.pipe() for _ in range(5)]
 pairs = [socket.socketpair() for _ in range(6)]
 print("ready", flush=True)
 time.sleep(600)`)

@@ -16,12 +16,17 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-func TestReadInUse(t *testing.T) {
-	files, mappings := head("FILES"), &mm.MmEntry{
+// emptyMemory is that of a task that has nothing mapped.
+func emptyMemory() *mm.MmEntry {
+	return &mm.MmEntry{
 		MmStartCode: proto.Uint64(0), MmEndCode: proto.Uint64(0), MmStartData: proto.Uint64(0), MmEndData: proto.Uint64(0),
 		MmStartStack: proto.Uint64(0), MmStartBrk: proto.Uint64(0), MmBrk: proto.Uint64(0), MmArgStart: proto.Uint64(0),
 		MmArgEnd: proto.Uint64(0), MmEnvStart: proto.Uint64(0), MmEnvEnd: proto.Uint64(0), ExeFileId: proto.Uint32(1),
 	}
+}
+
+func TestReadInUse(t *testing.T) {
+	files, mappings := head("FILES"), emptyMemory()
 	file := func(id uint32, name string, mode uint32) {
 		reg := &regfile.RegFileEntry{
 			Id: &id, Flags: proto.Uint32(0), Pos: proto.Uint64(0), Name: &name, Mode: &mode,

@@ -160,16 +160,23 @@ func (r Rule) String() string {
 	return fmt.Sprintf("path=%q type=%q action=%s", r.Path, r.Type, r.Action)
 }
 
-// RefusedError names the mounts that stop a checkpoint.
+// RefusedError names the mounts that stop a checkpoint: in its message the first of
+// them.
 type RefusedError struct{ Items []Item }
+
+// shown mounts are enough to read; inspect lists all.
+const shown = 3
 
 func (e *RefusedError) Error() string {
 	var b strings.Builder
-	for i, item := range e.Items {
+	for i, item := range e.Items[:min(len(e.Items), shown)] {
 		if i > 0 {
 			b.WriteString("; ")
 		}
 		fmt.Fprintf(&b, "mount %s (%s): %s", item.Mount.Path, item.Mount.FSType, item.Reason)
+	}
+	if more := len(e.Items) - shown; more > 0 {
+		fmt.Fprintf(&b, "; and %d more, see checkpointctl inspect", more)
 	}
 	return b.String()
 }

@@ -134,6 +134,22 @@ func TestRules(t *testing.T) {
 	}
 }
 
+func TestRefusedIsShort(t *testing.T) {
+	list := []Mount{{Path: "/", FSType: "overlay"}}
+	for i := range 80 {
+		list = append(list, Mount{Path: fmt.Sprint("/data", i), FSType: "xfs"})
+	}
+	err := Policy{}.Plan(list, Facts{}).Refused()
+	var refused *RefusedError
+	if !errors.As(err, &refused) || len(refused.Items) != 80 {
+		t.Fatalf("got %v", err)
+	}
+	text := err.Error()
+	if !strings.Contains(text, "/data2 (xfs)") || strings.Contains(text, "/data3 ") || !strings.HasSuffix(text, "; and 77 more, see checkpointctl inspect") {
+		t.Error(text)
+	}
+}
+
 func TestRefusedNamesEveryMount(t *testing.T) {
 	list := []Mount{{Path: "/", FSType: "overlay"}, {Path: "/a", FSType: "xfs"}, {Path: "/b", FSType: "nfs4"}}
 	err := Policy{}.Plan(list, Facts{}).Refused()

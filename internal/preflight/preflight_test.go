@@ -95,8 +95,8 @@ func TestRules(t *testing.T) {
 	const root = "1 0 0:1 / / rw master:9 - overlay overlay rw"
 	var many []tasks.File
 	for i := range 1025 {
-		many = append(many, tasks.File{FD: 2 * i, Target: fmt.Sprintf("pipe:[%d]", i), Pipe: true, Readable: true},
-			tasks.File{FD: 2*i + 1, Target: fmt.Sprintf("pipe:[%d]", i), Pipe: true})
+		many = append(many, tasks.File{FD: 2 * i, Target: fmt.Sprintf("pipe:[%d]", i), Readable: true},
+			tasks.File{FD: 2*i + 1, Target: fmt.Sprintf("pipe:[%d]", i)})
 	}
 	keeps := Options{LeaveRunning: true, TCPEstablished: true}
 	for name, test := range map[string]struct {

@@ -71,13 +71,27 @@ const MPTCPHint = "Go servers listen by MPTCP (Go 1.24 and newer): docker run --
 // (NR_PIPES_WITH_DATA in criu/include/pipes.h).
 const maxPipes = 1024
 
+// ManyPipes says whether the tasks may have too many pipes, so that tasks.MarkReadable
+// has to tell those that count.
+func ManyPipes(list []tasks.Task) bool {
+	found := map[string]bool{}
+	for _, t := range list {
+		for _, file := range t.Files {
+			if file.Pipe() {
+				found[file.Target] = true
+			}
+		}
+	}
+	return len(found) > maxPipes
+}
+
 func pipes(f Facts, _ Options) []Refusal {
 	found, most := map[string]bool{}, 0
 	var holder tasks.Task
 	for _, t := range f.Tasks {
 		before := len(found)
 		for _, file := range t.Files {
-			if file.Pipe && file.Readable {
+			if file.Readable {
 				found[file.Target] = true
 			}
 		}

@@ -229,7 +229,20 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	if log := pending.Log(); log != nil {
 		_ = from.keepLog(log)
 	}
-	return errors.Join(err, pending.Close())
+	err = errors.Join(err, pending.Close())
+	if err != nil {
+		r.sayHeld(c)
+	}
+	return err
+}
+
+// sayHeld tells of clients whose packets are dropped after a restore that failed.
+// They are let through by one that succeeds: until then the host would answer them
+// with a reset, and a connection would be lost that another try can keep.
+func (r *Restorer) sayHeld(c docker.Container) {
+	if held, err := hold.Held(""); err == nil && held[c.ID] > 0 {
+		r.warn(fmt.Sprintf("container %s: what its clients send is dropped until it is restored, or ten minutes after the checkpoint; if it is started without a restore, checkpointctl repair ends that", c.Name))
+	}
 }
 
 func (r *Restorer) stopped(ctx context.Context, c docker.Container) error {

@@ -29,6 +29,10 @@ func (c Containerd) Place(standIn string) (link, runc string, err error) {
 		path := filepath.Join(dir, "runc")
 		info, err := os.Stat(path)
 		if err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 && !os.SameFile(info, self) {
+			if leadsTo(path, filepath.Base(standIn)) {
+				why = append(why, path+" is there for a restore by another checkpointctl just now")
+				continue
+			}
 			runc = path
 			break
 		}
@@ -52,6 +56,12 @@ func (c Containerd) Place(standIn string) (link, runc string, err error) {
 		return want, runc, nil
 	}
 	return places[0], runc, nil
+}
+
+// leadsTo says whether a path is a link to a program of a name.
+func leadsTo(path, name string) bool {
+	target, err := filepath.EvalSymlinks(path)
+	return err == nil && target != path && filepath.Base(target) == name
 }
 
 // unsafe says why a directory is no place for a program that root runs.

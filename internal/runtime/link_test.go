@@ -71,6 +71,12 @@ func TestPlace(t *testing.T) {
 		"another restore's link": {path: "a b c", link: "a/runc", prepare: func(t *testing.T, dir string) {
 			link(t, standIn, filepath.Join(dir, "a", "runc"))
 		}},
+		"another checkpointctl's link": {path: "a b c", link: "b/runc", prepare: func(t *testing.T, dir string) {
+			link(t, program(t, filepath.Join(dir, "other", "checkpointctl-runtime")), filepath.Join(dir, "a", "runc"))
+		}},
+		"only another's": {path: "a c", refusal: "/a/runc is there for a restore by another checkpointctl just now", prepare: func(t *testing.T, dir string) {
+			link(t, program(t, filepath.Join(dir, "other", "checkpointctl-runtime")), filepath.Join(dir, "a", "runc"))
+		}},
 		"only reasons": {path: "none a c", refusal: "/none is not there, /", prepare: func(t *testing.T, dir string) {
 			link(t, "nowhere", filepath.Join(dir, "a", "runc"))
 		}},

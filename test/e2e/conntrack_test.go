@@ -82,7 +82,7 @@ func addrPort(a net.Addr) netip.AddrPort { return netip.MustParseAddrPort(a.Stri
 
 // A client of a published port goes on: what the restored container sends is
 // translated as before, and so is what the client sends, also while the container
-// is away.
+// is away, and when a first restore failed.
 func TestPublishedConnectionGoesOn(t *testing.T) {
 	n := newNeighbour(t)
 	l, err := net.Listen("tcp", "0.0.0.0:0")
@@ -114,10 +114,26 @@ func TestPublishedConnectionGoesOn(t *testing.T) {
 			fmt.Fprintln(c, i+2)
 			time.Sleep(500 * time.Millisecond) // it is sent again meanwhile
 		}
+		if i == 5 {
+			b.failsToRestore(port)
+		}
 		b.restore()
 		if held, err := hold.Held(""); err != nil || held[b.inspect().ID] != 0 {
 			t.Errorf("held: %v, %v", held, err)
 		}
+	}
+}
+
+// failsToRestore lets a restore fail, after which the clients are held for the next.
+func (b *box) failsToRestore(port uint16) {
+	b.t.Helper()
+	taken, err := net.Listen("tcp", fmt.Sprintf("0.0.0.0:%d", port))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer taken.Close()
+	if r := b.must(23, "restore", b.name); !strings.Contains(r.stderr, b.name+": what its clients send is dropped until it is restored") {
+		b.t.Errorf("stderr: %s", r.stderr)
 	}
 }
 

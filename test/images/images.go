@@ -30,12 +30,17 @@ func Base(e2e, tmp string) (string, error) {
 // Workload builds the program that runs in the containers, and returns its path.
 func Workload(e2e, tmp string) (string, error) {
 	workload := filepath.Join(tmp, "workload")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", workload, "./workload")
-	cmd.Dir, cmd.Env = e2e, append(os.Environ(), "CGO_ENABLED=0")
+	return workload, compile(e2e, "./workload", workload)
+}
+
+// compile builds a static Go program.
+func compile(dir, program, to string) error {
+	cmd := exec.Command("go", "build", "-trimpath", "-o", to, program)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the workload: %w\n%s", err, out)
+		return fmt.Errorf("building %s: %w\n%s", program, err, out)
 	}
-	return workload, nil
+	return nil
 }
 
 // Apps makes an image of real servers, with busybox to look into it.

@@ -13,7 +13,7 @@ import (
 // context. complete says whether it has looked everywhere.
 func Find(ctx context.Context, pid int, wanted []Watch) (found map[Watch]string, complete bool) {
 	found = map[Watch]string{}
-	root, err := open(fmt.Sprintf("/proc/%d/root", pid))
+	root, err := open(fmt.Sprintf("/proc/%d/root", pid), newBuffer())
 	if err != nil {
 		return found, false
 	}

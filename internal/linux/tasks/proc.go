@@ -10,15 +10,23 @@ import (
 // root, and what os.File does besides, would be most of the time.
 type directory struct {
 	fd  int
-	buf []byte
+	buf *buffer
 }
 
-func open(path string) (*directory, error) {
+// buffer is for one reader at a time. It grows to what the largest file needs.
+type buffer []byte
+
+func newBuffer() *buffer {
+	b := make(buffer, 16<<10)
+	return &b
+}
+
+func open(path string, buf *buffer) (*directory, error) {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &directory{fd: fd, buf: make([]byte, 16<<10)}, nil
+	return &directory{fd: fd, buf: buf}, nil
 }
 
 // in opens a directory in it. It has the buffer in common.
@@ -35,11 +43,11 @@ func (d *directory) close() { _ = unix.Close(d.fd) }
 // names returns what is in it.
 func (d *directory) names() (names []string, err error) {
 	for {
-		n, err := unix.ReadDirent(d.fd, d.buf)
+		n, err := unix.ReadDirent(d.fd, *d.buf)
 		if n <= 0 || err != nil {
 			return names, err
 		}
-		_, _, names = unix.ParseDirent(d.buf[:n], -1, names)
+		_, _, names = unix.ParseDirent((*d.buf)[:n], -1, names)
 	}
 }
 
@@ -52,12 +60,12 @@ func (d *directory) read(name string) ([]byte, error) {
 	defer unix.Close(fd)
 	n := 0
 	for {
-		if n == len(d.buf) {
-			d.buf = append(d.buf, make([]byte, len(d.buf))...)
+		if n == len(*d.buf) {
+			*d.buf = append(*d.buf, make([]byte, n)...)
 		}
-		more, err := unix.Read(fd, d.buf[n:])
+		more, err := unix.Read(fd, (*d.buf)[n:])
 		if more <= 0 || err != nil {
-			return d.buf[:n], err
+			return (*d.buf)[:n], err
 		}
 		n += more
 	}
@@ -65,11 +73,11 @@ func (d *directory) read(name string) ([]byte, error) {
 
 // link returns where a link leads; empty when it is gone.
 func (d *directory) link(name string) string {
-	n, err := unix.Readlinkat(d.fd, name, d.buf)
+	n, err := unix.Readlinkat(d.fd, name, *d.buf)
 	if err != nil {
 		return ""
 	}
-	return string(d.buf[:n])
+	return string((*d.buf)[:n])
 }
 
 // stat looks at what a link leads to, or at the link itself.

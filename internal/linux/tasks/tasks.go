@@ -38,8 +38,8 @@ type File struct {
 	Unlinked *Unlinked
 	// Watches are those of an inotify or fanotify descriptor.
 	Watches []Watch
-	// Pipe is one without a name; Readable is known of pipes only.
-	Pipe, Readable bool
+	// Readable says that a pipe is open for reading, after MarkReadable.
+	Readable bool
 }
 
 // Watch is a file that inotify or fanotify reports on, as stat(2) has it.
@@ -53,6 +53,24 @@ func (f File) Socket() uint64 {
 	}
 	inode, _ := strconv.ParseUint(strings.TrimSuffix(text, "]"), 10, 64)
 	return inode
+}
+
+// Pipe says whether it is a pipe without a name.
+func (f File) Pipe() bool { return strings.HasPrefix(f.Target, "pipe:[") }
+
+// MarkReadable finds out which pipes are open for reading. It is no part of Tree,
+// because it takes a call for each.
+func MarkReadable(list []Task) {
+	for _, t := range list {
+		for i := range t.Files {
+			if f := &t.Files[i]; f.Pipe() {
+				// The link's mode is that of the descriptor, proc_pid_fd(5).
+				var st unix.Stat_t
+				err := unix.Lstat(fmt.Sprintf("/proc/%d/fd/%d", t.PID, f.FD), &st)
+				f.Readable = err == nil && st.Mode&unix.S_IRUSR != 0
+			}
+		}
+	}
 }
 
 // Path returns the target without the note that its name was removed.
@@ -70,7 +88,11 @@ type Unlinked struct {
 // os.ErrNotExist when the root has ended, and os.ErrPermission when its
 // descriptors may not be read.
 func Tree(root int) ([]Task, error) {
-	t, children, err := read(root)
+	buffers := make(chan *buffer, runtime.NumCPU())
+	for range cap(buffers) {
+		buffers <- newBuffer()
+	}
+	t, children, err := read(root, newBuffer())
 	if err != nil {
 		return nil, fmt.Errorf("process %d: %w", root, err)
 	}
@@ -78,10 +100,12 @@ func Tree(root int) ([]Task, error) {
 	for len(children) > 0 { // one generation after the other
 		found, grown := make([]Task, len(children)), make([][]int, len(children))
 		var all errgroup.Group
-		all.SetLimit(runtime.NumCPU())
+		all.SetLimit(cap(buffers))
 		for i, pid := range children {
 			all.Go(func() error {
-				if t, more, err := read(pid); err == nil {
+				buf := <-buffers
+				defer func() { buffers <- buf }()
+				if t, more, err := read(pid, buf); err == nil {
 					found[i], grown[i] = t, more
 				}
 				return nil
@@ -95,43 +119,27 @@ func Tree(root int) ([]Task, error) {
 }
 
 // read returns a process and the pids of its children.
-func read(pid int) (t Task, children []int, err error) {
+func read(pid int, buf *buffer) (t Task, children []int, err error) {
 	t = Task{PID: pid, Namespaces: map[string]string{}}
-	dir, err := open("/proc/" + strconv.Itoa(pid))
+	dir, err := open("/proc/"+strconv.Itoa(pid), buf)
 	if err != nil {
 		return t, nil, err
 	}
 	defer dir.close()
-	threads, err := dir.in("task")
+	status, err := dir.read("status")
 	if err != nil {
 		return t, nil, err
 	}
-	defer threads.close()
-	names, err := threads.names()
-	if err != nil {
-		return t, nil, err
+	t.Name, t.Tracer = field(status, "Name"), number(field(status, "TracerPid"))
+	for i, id := range strings.Fields(field(status, "Uid")) {
+		if i < len(t.UIDs) {
+			t.UIDs[i] = number(id)
+		}
 	}
-	for _, name := range names {
-		status, err := threads.read(name + "/status")
-		if err != nil {
-			continue // it has ended
-		}
-		if name == strconv.Itoa(pid) {
-			t.Name = field(status, "Name")
-			for i, id := range strings.Fields(field(status, "Uid")) {
-				if i < len(t.UIDs) {
-					t.UIDs[i] = number(id)
-				}
-			}
-		}
-		if by := number(field(status, "TracerPid")); by != 0 {
-			t.Tracer = by
-		}
-		// Needs CONFIG_PROC_CHILDREN, as CRIU does.
-		text, _ := threads.read(name + "/children")
-		for _, c := range strings.Fields(string(text)) {
-			children = append(children, number(c))
-		}
+	if field(status, "Threads") == "1" {
+		children = dir.children(strconv.Itoa(pid))
+	} else if children, err = t.threads(dir); err != nil {
+		return t, nil, err
 	}
 	if t.Tracer != 0 {
 		name, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", t.Tracer))
@@ -145,6 +153,41 @@ func read(pid int) (t Task, children []int, err error) {
 	t.Maps = maps(dir)
 	t.Files, err = files(dir)
 	return t, children, err
+}
+
+// threads looks at each thread of a process, which may have a tracer and children of
+// its own, and returns the pids of all children.
+func (t *Task) threads(dir *directory) (children []int, err error) {
+	d, err := dir.in("task")
+	if err != nil {
+		return nil, err
+	}
+	defer d.close()
+	names, err := d.names()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		status, err := d.read(name + "/status")
+		if err != nil {
+			continue // it has ended
+		}
+		if by := number(field(status, "TracerPid")); by != 0 {
+			t.Tracer = by
+		}
+		children = append(children, dir.children(name)...)
+	}
+	return children, nil
+}
+
+// children returns the pids of a thread's children. It needs CONFIG_PROC_CHILDREN,
+// as CRIU does.
+func (d *directory) children(thread string) (pids []int) {
+	text, _ := d.read("task/" + thread + "/children")
+	for _, pid := range strings.Fields(string(text)) {
+		pids = append(pids, number(pid))
+	}
+	return pids
 }
 
 // field returns a field of a status file; empty when it has none of the name.
@@ -189,11 +232,6 @@ func files(dir *directory) ([]File, error) {
 		}
 		if strings.HasSuffix(target, deleted) {
 			f.Unlinked = d.unlinked(name)
-		}
-		if f.Pipe = strings.HasPrefix(target, "pipe:["); f.Pipe {
-			// The link's mode is that of the descriptor, proc_pid_fd(5).
-			st, ok := d.stat(name, unix.AT_SYMLINK_NOFOLLOW)
-			f.Readable = ok && st.Mode&unix.S_IRUSR != 0
 		}
 		list = append(list, f)
 	}

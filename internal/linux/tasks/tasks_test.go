@@ -6,7 +6,9 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -72,5 +74,41 @@ func TestWatches(t *testing.T) {
 	want := []Watch{{unix.Mkdev(8, 19), 0xd087b}, {unix.Mkdev(0, 0x47), 0x4f969}}
 	if got := watches([]byte(info)); !slices.Equal(got, want) {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+func TestMarkReadable(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = r.Close(); _ = w.Close() }()
+	list, err := Tree(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	MarkReadable(list)
+	for end, want := range map[*os.File]bool{r: true, w: false} {
+		i := slices.IndexFunc(list[0].Files, func(f File) bool { return f.FD == int(end.Fd()) })
+		if i < 0 || !list[0].Files[i].Pipe() || list[0].Files[i].Readable != want {
+			t.Errorf("descriptor %d at %d of %+v: want %v", end.Fd(), i, list[0].Files, want)
+		}
+	}
+}
+
+// A child that a thread other than the first has begun is one, too.
+func TestChildrenOfThreads(t *testing.T) {
+	tree := exec.Command("python3", "-c", "import subprocess, threading, time\nthreading.Thread(target=lambda: subprocess.run(['sleep', '60'])).start()\ntime.sleep(60)")
+	tree.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := tree.Start(); err != nil {
+		t.Skip("no python3 here:", err)
+	}
+	defer func() { _ = syscall.Kill(-tree.Process.Pid, syscall.SIGKILL); _ = tree.Wait() }()
+	var list []Task
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && len(list) < 2; time.Sleep(10 * time.Millisecond) {
+		list, _ = Tree(tree.Process.Pid)
+	}
+	if len(list) != 2 || list[0].PID != tree.Process.Pid || list[1].UIDs != [3]int{os.Getuid(), os.Getuid(), os.Getuid()} {
+		t.Errorf("%+v", list)
 	}
 }

@@ -1,0 +1,69 @@
+package images
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// Servers makes an image of the applications that are checkpointed under load, and
+// of their clients. It is large, and made for that test only.
+func Servers(e2e, tmp string) (string, error) {
+	packages := []string{
+		"busybox-static", "nginx-light", "haproxy", "redis-server", "postgresql-15", "mariadb-server-core", "mariadb-client-core", "memcached",
+		"openjdk-17-jdk-headless", "nodejs", "erlang-base", "php8.2-cli", "python3", "wrk", "apache2-utils", "sysbench", "libmemcached-tools",
+	}
+	inputs, err := filepath.Glob(filepath.Join(e2e, "testdata/apps/*"))
+	if err != nil || inputs == nil {
+		return "", fmt.Errorf("no files of the applications: %w", err)
+	}
+	counter, preload := filepath.Join(tmp, "counter"), filepath.Join(tmp, "user1000.so")
+	if err := compile(e2e, "./counter", counter); err != nil {
+		return "", err
+	}
+	source := filepath.Join(e2e, "testdata/apps/user1000.c")
+	if out, err := exec.Command("cc", "-shared", "-fPIC", "-o", preload, source).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("cc %s: %w: %s", source, err, out)
+	}
+	inputs = append(inputs, counter)
+	return importOnce("servers", packages, tmp, func(root string) error {
+		if err := lighten(root); err != nil {
+			return err
+		}
+		apps := filepath.Join(root, "apps")
+		if err := os.Mkdir(apps, 0o755); err != nil {
+			return err
+		}
+		for _, file := range append(inputs, preload) {
+			if err := copyInto(apps, file, 0o755); err != nil {
+				return err
+			}
+		}
+		page := strings.Repeat("what nginx serves and haproxy relays\n", 1000)
+		if err := os.WriteFile(filepath.Join(apps, "page"), []byte(page), 0o644); err != nil {
+			return err
+		}
+		return finishRoot(root, "")
+	}, inputs...)
+}
+
+// lighten removes what is large and not needed: half of the time is Docker's import.
+func lighten(root string) error {
+	for _, heavy := range []string{
+		"usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/i18n", "usr/share/perl", "usr/lib/jvm/*/jmods",
+		"usr/lib/x86_64-linux-gnu/libLLVM*", "usr/lib/x86_64-linux-gnu/libz3*", "usr/lib/postgresql/*/lib/bitcode",
+	} {
+		found, err := filepath.Glob(filepath.Join(root, heavy))
+		if err != nil {
+			return err
+		}
+		for _, path := range found {
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
