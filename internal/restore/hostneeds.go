@@ -6,13 +6,13 @@ import (
 
 	"github.com/docker/go-units"
 
-	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 // hostGives says what this host cannot give of what the tasks had; empty for
 // nothing.
-func hostGives(needs criu.HostNeeds, possibleCPUs int, freeHugePages func(size int64) int64) string {
+func hostGives(needs criuimg.HostNeeds, possibleCPUs int, freeHugePages func(size int64) int64) string {
 	for size, n := range needs.HugePages {
 		if free := freeHugePages(size); n > free {
 			return fmt.Sprintf("needs %d huge pages of %s, and %d are free here (vm.nr_hugepages)", n, units.BytesSize(float64(size)), max(free, 0))
@@ -39,7 +39,7 @@ func ringSize(requests, possibleCPUs int) int64 {
 // hostFitsMemory returns ErrIncompatible if this host cannot give the tasks their
 // huge pages, or their rings for asynchronous I/O in their size.
 func hostFitsMemory(from source) error {
-	needs, err := criu.ReadHostNeeds(from.dir)
+	needs, err := criuimg.ReadHostNeeds(criuimg.Dir(from.dir))
 	if err != nil {
 		return damaged(from.Record, []string{err.Error()})
 	}

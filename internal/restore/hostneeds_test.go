@@ -9,27 +9,27 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 func TestHostGives(t *testing.T) {
-	ring := func(requests int, bytes int64) criu.HostNeeds {
-		return criu.HostNeeds{Rings: []criu.Ring{{Requests: requests, Bytes: bytes}}}
+	ring := func(requests int, bytes int64) criuimg.HostNeeds {
+		return criuimg.HostNeeds{Rings: []criuimg.Ring{{Requests: requests, Bytes: bytes}}}
 	}
-	pages := func(n int64) criu.HostNeeds { return criu.HostNeeds{HugePages: map[int64]int64{2 << 20: n}} }
+	pages := func(n int64) criuimg.HostNeeds { return criuimg.HostNeeds{HugePages: map[int64]int64{2 << 20: n}} }
 	for name, test := range map[string]struct {
-		needs criu.HostNeeds
+		needs criuimg.HostNeeds
 		cpus  int
 		why   string // empty for nothing
 	}{
-		"nothing":         {criu.HostNeeds{}, 2, ""},
+		"nothing":         {criuimg.HostNeeds{}, 2, ""},
 		"ring":            {ring(62, 4096), 2, ""},
 		"ring, more CPUs": {ring(62, 4096), 32, "a kernel for 32 CPUs, as this one is, makes one of 12KiB"},
 		"large ring":      {ring(190, 16384), 32, "a ring for asynchronous I/O (io_setup) of 16KiB"},
 		"huge pages":      {pages(4), 2, ""},
 		"too few of them": {pages(5), 2, "needs 5 huge pages of 2MiB, and 4 are free here"},
-		"of another size": {criu.HostNeeds{HugePages: map[int64]int64{1 << 30: 1}}, 2, "needs 1 huge pages of 1GiB, and 0 are free"},
+		"of another size": {criuimg.HostNeeds{HugePages: map[int64]int64{1 << 30: 1}}, 2, "needs 1 huge pages of 1GiB, and 0 are free"},
 	} {
 		why := hostGives(test.needs, test.cpus, func(size int64) int64 {
 			if size == 2<<20 {

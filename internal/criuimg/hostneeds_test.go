@@ -1,4 +1,4 @@
-package criu
+package criuimg
 
 import (
 	"reflect"
@@ -28,13 +28,13 @@ func TestReadHostNeeds(t *testing.T) {
 		"mm-1.img": slices.Concat(head("MM"), frame(t, parent, 0)),
 		"mm-2.img": slices.Concat(head("MM"), frame(t, child, 0)),
 	}
-	got, err := ReadHostNeeds(write(t, images))
+	got, err := ReadHostNeeds(Dir(write(t, images)))
 	want := HostNeeds{Rings: []Ring{{63, 8192}}, HugePages: map[int64]int64{2 << 20: 3, 1 << 30: 1}}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v, %v; want %+v", got, err, want)
 	}
 	images["mm-2.img"] = images["mm-2.img"][:20]
-	if _, err := ReadHostNeeds(write(t, images)); err == nil || !strings.HasPrefix(err.Error(), "mm-2.img: entry 1") {
+	if _, err := ReadHostNeeds(Dir(write(t, images))); err == nil || !strings.HasPrefix(err.Error(), "mm-2.img: entry 1") {
 		t.Error(err)
 	}
 }

@@ -1,8 +1,7 @@
-package criu
+package criuimg
 
 import (
-	"fmt"
-	"path/filepath"
+	"io/fs"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/mm"
 	"golang.org/x/sys/unix"
@@ -30,16 +29,16 @@ const hugePageShift, hugePageMask = 26, 0x3f
 
 // ReadHostNeeds reads the images of a dump. An error names the image that does not
 // decode.
-func ReadHostNeeds(dir string) (HostNeeds, error) {
+func ReadHostNeeds(images fs.FS) (HostNeeds, error) {
 	needs := HostNeeds{HugePages: map[int64]int64{}}
-	images, err := filepath.Glob(filepath.Join(dir, "mm-*.img"))
+	names, err := fs.Glob(images, "mm-*.img")
 	if err != nil {
 		return needs, err
 	}
 	type area struct{ start, end uint64 }
 	seen := map[area]bool{}
-	for _, image := range images {
-		err := decode(image, func(m proto.Message) error {
+	for _, name := range names {
+		err := Decode(images, name, func(m proto.Message) error {
 			e, _ := m.(*mm.MmEntry)
 			for _, r := range e.GetAios() {
 				needs.Rings = append(needs.Rings, Ring{int(r.GetNrReq()), int64(r.GetRingLen())})
@@ -55,7 +54,7 @@ func ReadHostNeeds(dir string) (HostNeeds, error) {
 			return nil
 		})
 		if err != nil {
-			return needs, fmt.Errorf("%s: %w", filepath.Base(image), err)
+			return needs, err
 		}
 	}
 	return needs, nil
