@@ -125,7 +125,6 @@ func walk(ctx context.Context, a, b *criuimg.Memory, tell func(address, end uint
 		at = max(at, min(x.Start, y.Start))
 		inA, inB := x.Start <= at, y.Start <= at
 		end := min(next(x, at), next(y, at))
-		end = at + min(end-at, block)
 		switch {
 		case inA && !inB:
 			tell(at, end, known(x, removed))
@@ -134,13 +133,15 @@ func walk(ctx context.Context, a, b *criuimg.Memory, tell func(address, end uint
 		case x.Link < 0 || y.Link < 0:
 			tell(at, end, unknown)
 		default:
-			n := end - at
-			errA, errB := a.ReadRun(x, p[:n], at-x.Start), b.ReadRun(y, q[:n], at-y.Start)
-			if err := errors.Join(errA, errB); errors.Is(err, criuimg.ErrNotThere) {
+			n := min(end-at, block)
+			err := errors.Join(a.ReadRun(x, p[:n], at-x.Start), b.ReadRun(y, q[:n], at-y.Start))
+			switch {
+			case errors.Is(err, criuimg.ErrNotThere): // nor is what follows
 				tell(at, end, unknown)
-			} else if err != nil {
+			case err != nil:
 				return err
-			} else {
+			default:
+				end = at + n
 				equal(p[:n], q[:n], at, tell)
 			}
 		}
