@@ -58,7 +58,7 @@ e2e: bin/tools/gotestsum
 	$(GO) vet -tags e2e ./test/e2e/...
 	rm -f bin/e2e-rerun.txt # one that fails beside others is run once more, alone, and named at the end
 	$(gotestsum) --packages ./test/e2e/ --rerun-fails=1 --rerun-fails-max-failures=4 --rerun-fails-run-root-test \
-		--rerun-fails-report bin/e2e-rerun.txt -- -tags e2e -count=1 -timeout 40m
+		--rerun-fails-report bin/e2e-rerun.txt -- -tags e2e -count=1 -timeout 40m -parallel 3
 	@test ! -s bin/e2e-rerun.txt || sed '1i e2e: these failed at first and passed alone; see why:' bin/e2e-rerun.txt
 
 # Real applications under load, once each. scripts/apps.sh does it twenty times, for
