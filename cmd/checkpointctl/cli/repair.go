@@ -22,8 +22,9 @@ func newRepairCmd(d *deps) *cobra.Command {
 and in running containers, and undo it: incomplete checkpoints, a restore with its
 link before runc, runc's directory of a start that was killed, a network lock, TCP
 sockets in repair mode, a frozen cgroup, a paused container, what is known of a lazy
-restore that failed, a rollback of files, what is kept of a push or a pull. A whole
-checkpoint whose container was killed for it is published.
+restore that failed, a rollback of files, a container that restore --name was making,
+what is kept of a push or a pull. A whole checkpoint whose container was killed for it
+is published.
 
 What belongs to a run that is alive is left alone; so are logs of failures, and
 images that may be all there is of a container. The next checkpoint or restore of
