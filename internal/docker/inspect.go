@@ -26,6 +26,7 @@ type Container struct {
 	ID, Name, State    string
 	PID                int
 	Init               runtime.Task // that has the pid
+	CreatedAt          time.Time
 	StartedAt          time.Time
 	Image, ImageDigest string
 	Driver             string
@@ -92,6 +93,7 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 		return Container{}, fmt.Errorf("container %s: %w", out.Name, err)
 	}
 	// Docker writes what RFC 3339 is; a zero time does no harm.
+	out.CreatedAt, _ = time.Parse(time.RFC3339Nano, r.Created)
 	out.StartedAt, _ = time.Parse(time.RFC3339Nano, r.State.StartedAt)
 	for name, n := range r.NetworkSettings.Networks {
 		out.Networks = append(out.Networks, Network{Name: name, IP: n.IPAddress, IPv6: n.GlobalIPv6Address, MAC: n.MacAddress})

@@ -277,16 +277,19 @@ func (e *extractor) describe(name, base string, h *tar.Header) error {
 		}
 	}
 	for key, value := range h.PAXRecords {
-		x, ok := strings.CutPrefix(key, xattrRecord)
+		x, ok, err := recorded(key, value)
+		if err != nil {
+			return err
+		}
 		if !ok {
 			continue
 		}
-		set, err := e.takes(x)
+		set, err := e.takes(x.name)
 		if err == nil && set {
-			err = unix.Lsetxattr(procPath(e.fd(), base), x, []byte(value), 0)
+			err = unix.Lsetxattr(procPath(e.fd(), base), x.name, []byte(x.value), 0)
 		}
 		if err != nil {
-			return fmt.Errorf("extended attribute %s: %w", x, err)
+			return fmt.Errorf("extended attribute %s: %w", x.name, err)
 		}
 	}
 	if h.PAXRecords[flagsRecord] != "" {

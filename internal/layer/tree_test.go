@@ -68,7 +68,7 @@ func makeTree(t *testing.T, root string) {
 	all, err := os.Create(p("all-hole"))
 	do(t, err, all.Truncate(12345678), all.Close())
 	do(t, os.Chmod(p("bin/su"), 0o4755), os.Chmod(p("etc"), 0o2770), os.Chmod(p("a b"), 0o1777), os.Chmod(p("etc/empty"), 0))
-	do(t, unix.Lsetxattr(p("etc/empty"), "user.a", []byte("b\x00=\n"), 0))
+	do(t, unix.Lsetxattr(p("etc/empty"), "user.a", []byte("b\x00=\n"), 0), unix.Lsetxattr(p("etc/empty"), "user.a=b%3D", []byte("c=\x00"), 0))
 	if os.Geteuid() == 0 {
 		do(t, os.Lchown(p("etc/link"), 3000000, 4), os.Chown(p("big"), 1, 2), os.Chown(p("fifo"), 5, 6),
 			unix.Mknod(p("null"), unix.S_IFCHR|0o666, int(unix.Mkdev(1, 3))), unix.Mknod(p("disk"), unix.S_IFBLK|0o600, int(unix.Mkdev(259, 1000))),

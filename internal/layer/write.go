@@ -25,7 +25,11 @@ const (
 	opaqueName     = ".wh..wh..opq"
 
 	xattrRecord = "SCHILY.xattr."
-	flagsRecord = "SCHILY.fflags"
+	// escapedRecord is libarchive's way to write an attribute, and the only one for a
+	// name with a =, which ends a key: the name is escaped as in a URL, the value is
+	// base64.
+	escapedRecord = "LIBARCHIVE.xattr."
+	flagsRecord   = "SCHILY.fflags"
 	// literalRecord is on a file that is called like a mark and is none.
 	literalRecord = "CHECKPOINTCTL.literal"
 	// sparseRecord is on a file with holes: its zeros are not all to be written.
@@ -138,11 +142,9 @@ func (w *writer) describe(n *node) (*tar.Header, error) {
 		return nil, fmt.Errorf("a file of type %o", n.mode&unix.S_IFMT)
 	}
 	for _, x := range n.inode.xattrs {
-		if strings.Contains(x.name, "=") {
-			return nil, fmt.Errorf("extended attribute %q: a tar cannot hold the name", x.name)
-		}
 		if w.kind != Overlay || x.name != opaqueXattr {
-			h.PAXRecords[xattrRecord+x.name] = x.value
+			key, value := x.record()
+			h.PAXRecords[key] = value
 		}
 	}
 	var flags []string

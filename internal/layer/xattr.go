@@ -1,8 +1,10 @@
 package layer
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -12,6 +14,32 @@ import (
 // procPath names a file in an open directory for calls that take no descriptor.
 // Such a call must not follow a link.
 func procPath(dir int, name string) string { return fmt.Sprintf("/proc/self/fd/%d/%s", dir, name) }
+
+// record is the attribute in a tar: a key and a value.
+func (x xattr) record() (key, value string) {
+	if !strings.Contains(x.name, "=") {
+		return xattrRecord + x.name, x.value
+	}
+	escaped := strings.NewReplacer("%", "%25", "=", "%3D").Replace(x.name)
+	return escapedRecord + escaped, base64.RawStdEncoding.EncodeToString([]byte(x.value))
+}
+
+// recorded returns the attribute that a record is, false if it is none.
+func recorded(key, value string) (xattr, bool, error) {
+	if name, ok := strings.CutPrefix(key, xattrRecord); ok {
+		return xattr{name, value}, true, nil
+	}
+	escaped, ok := strings.CutPrefix(key, escapedRecord)
+	if !ok {
+		return xattr{}, false, nil
+	}
+	name, err := url.PathUnescape(escaped)
+	data, valueErr := base64.RawStdEncoding.DecodeString(value)
+	if err = errors.Join(err, valueErr); err != nil {
+		return xattr{}, false, fmt.Errorf("%w: extended attribute %.80q: %w", ErrBadTar, escaped, err)
+	}
+	return xattr{name, string(data)}, true, nil
+}
 
 // readXattrs returns all extended attributes of a file, sorted by name, but for
 // those that this package sets.

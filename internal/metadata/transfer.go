@@ -52,11 +52,16 @@ func openTransfer(dir string) (*Transfer, error) {
 	}
 }
 
-// Close leaves the directory to the next run.
-func (t *Transfer) Close() error { return t.lock.Close() }
+// Close leaves the directory to the next run, if there is something in it.
+func (t *Transfer) Close() error {
+	if list, err := os.ReadDir(t.Dir); err == nil && len(list) == 1 { // the lock
+		return t.Remove()
+	}
+	return t.lock.Close()
+}
 
 // Remove removes the directory.
-func (t *Transfer) Remove() error { return errors.Join(os.RemoveAll(t.Dir), t.Close()) }
+func (t *Transfer) Remove() error { return errors.Join(os.RemoveAll(t.Dir), t.lock.Close()) }
 
 // AbandonedTransfers returns the directories of transfers that no run is at work on.
 func (s Store) AbandonedTransfers() []string {
@@ -69,7 +74,7 @@ func (s Store) AbandonedTransfers() []string {
 		dir := filepath.Join(s.Dir, e.Name())
 		if t, err := openTransfer(dir); err == nil {
 			dirs = append(dirs, dir)
-			_ = t.Close()
+			_ = t.lock.Close()
 		}
 	}
 	return dirs

@@ -28,7 +28,7 @@ func TestTransfer(t *testing.T) {
 	if list := s.AbandonedTransfers(); list != nil || s.RemoveTransfer(a.Dir) == nil {
 		t.Errorf("in use, and abandoned: %v", list)
 	}
-	if err := errors.Join(a.Close(), other.Remove()); err != nil {
+	if err := errors.Join(a.Close(), other.Close()); err != nil { // nothing is in the other one
 		t.Fatal(err)
 	}
 	if list := s.AbandonedTransfers(); len(list) != 1 || list[0] != a.Dir || s.Containers() != nil {

@@ -68,6 +68,8 @@ type container struct {
 type engine interface {
 	Inspect(context.Context, string) (docker.Container, error)
 	Unpause(context.Context, string) error
+	Remove(ctx context.Context, id string) error
+	RemoveVolume(ctx context.Context, name string) error
 }
 
 // Recoverer asks all sources.
@@ -163,7 +165,7 @@ func (r *Recoverer) AfterDump(ctx context.Context, c docker.Container) ([]Findin
 // container shows when it runs; the store is last, since what is there may be in
 // use while the container is busy.
 func (r *Recoverer) sources() []source {
-	return []source{r.paused, r.inside, r.frozen, r.rolledBack, r.inStore}
+	return []source{r.paused, r.inside, r.frozen, r.rolledBack, r.made, r.inStore}
 }
 
 func (r *Recoverer) one(ctx context.Context, c container, dryRun bool) ([]Finding, error) {

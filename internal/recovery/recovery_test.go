@@ -15,7 +15,18 @@ import (
 
 // daemon has one container, web.
 type daemon struct {
-	paused bool
+	paused  bool
+	removed []string // containers and volumes
+}
+
+func (d *daemon) Remove(_ context.Context, id string) error {
+	d.removed = append(d.removed, id)
+	return nil
+}
+
+func (d *daemon) RemoveVolume(_ context.Context, name string) error {
+	d.removed = append(d.removed, name)
+	return nil
 }
 
 func (d *daemon) Inspect(context.Context, string) (docker.Container, error) {

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/natefinch/atomic"
@@ -152,19 +154,18 @@ func (s *sender) piece(ctx context.Context, p archive.Piece) error {
 const tries = 4
 
 // blob sends a blob that is not there. contentBytes is what it has of the checkpoint.
-func (s *sender) blob(ctx context.Context, d v1.Descriptor, data io.ReadSeeker, contentBytes int64) error {
+func (s *sender) blob(ctx context.Context, d v1.Descriptor, data io.ReaderAt, contentBytes int64) error {
 	there, err := s.repo.Blobs().Exists(ctx, d)
 	if err != nil {
 		return s.failed(err)
 	}
 	for n := 1; !there; n++ {
-		if _, err := data.Seek(0, io.SeekStart); err != nil {
-			return err
-		}
-		counted := &counter{in: data, report: func(read int64) {
+		counted := &counter{in: io.NewSectionReader(data, 0, d.Size), report: func(read int64) {
 			s.report(s.bytes + int64(float64(contentBytes)*float64(read)/float64(d.Size)))
 		}}
-		if err = s.repo.Blobs().Push(ctx, d, counted); err == nil {
+		err = s.repo.Blobs().Push(ctx, d, counted)
+		counted.stop()
+		if err == nil {
 			s.done.SentBytes += d.Size
 			s.done.SentBlobs++
 			break
@@ -191,18 +192,31 @@ func (s *sender) report(done int64) {
 	}
 }
 
-// counter reports how much was read.
+// counter reports how much was read, until it is stopped: a registry can answer before
+// it has read all, and then the HTTP client may go on reading for a while.
 type counter struct {
+	mu     sync.Mutex
 	in     io.Reader
 	read   int64
 	report func(int64)
 }
 
 func (c *counter) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.in == nil {
+		return 0, fs.ErrClosed
+	}
 	n, err := c.in.Read(p)
 	c.read += int64(n)
 	c.report(c.read)
 	return n, err
+}
+
+func (c *counter) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in = nil
 }
 
 // sent is what was sent of pieces that are encrypted, by the sums of what is in them.

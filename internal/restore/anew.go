@@ -68,6 +68,7 @@ func (m *Maker) makeOne(ctx context.Context, rec metadata.Record, n New, o Optio
 	if c, err = m.make(ctx, draft, p.from); err != nil {
 		return c, err
 	}
+	defer func() { err = errors.Join(err, m.Store.ForgetMade(rec.Name)) }()
 	if err = m.run(ctx, &c, &p, rec, o); err != nil {
 		return c, c.undo(ctx, m.Engine, err)
 	}

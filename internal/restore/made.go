@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
 // made is a container that was made, and what goes with it if it fails.
@@ -14,7 +16,8 @@ type made struct {
 	volumes []string // that were made for it
 }
 
-// make creates the container. After an error nothing is left.
+// make creates the container, and notes it in the store. After an error nothing is
+// left.
 func (m *Maker) make(ctx context.Context, d docker.Draft, from source) (made, error) {
 	var made made
 	for destination, name := range d.Volumes {
@@ -26,12 +29,18 @@ func (m *Maker) make(ctx context.Context, d docker.Draft, from source) (made, er
 			made.volumes = append(made.volumes, name)
 		}
 	}
+	note := metadata.Made{Name: d.Name, Began: time.Now(), Volumes: made.volumes}
+	if err := m.Store.NoteMade(from.Name, note); err != nil {
+		return made, err
+	}
 	// Docker makes it whether or not somebody waits.
 	id, warnings, err := m.Engine.Create(context.WithoutCancel(ctx), d)
 	made.ID, made.Name = id, d.Name
 	if err != nil && id == "" {
-		return made, err
+		return made, errors.Join(err, m.Store.ForgetMade(from.Name))
 	}
+	note.ID = id
+	err = errors.Join(err, m.Store.NoteMade(from.Name, note))
 	if err == nil {
 		for _, w := range warnings {
 			m.warn("docker: " + w)
@@ -40,7 +49,7 @@ func (m *Maker) make(ctx context.Context, d docker.Draft, from source) (made, er
 	}
 	if err != nil {
 		made.ID, made.Name = id, d.Name
-		return made, made.undo(ctx, m.Engine, err)
+		return made, errors.Join(made.undo(ctx, m.Engine, err), m.Store.ForgetMade(from.Name))
 	}
 	return made, nil
 }

@@ -129,7 +129,12 @@ func runImport(ctx context.Context, d *deps, file string, stdin io.Reader, o imp
 	return printImported(d, rec)
 }
 
+// printImported says what came into the store. That what is imported is stored as it is
+// must not surprise whoever wants all of it encrypted.
 func printImported(d *deps, rec metadata.Record) error {
+	if !rec.Encrypted && len(d.cfg.Encrypt.To) > 0 {
+		d.warn(fmt.Sprintf("%s/%s is not encrypted in the store: encrypt.to is for checkpoints that are made here", rec.Name, rec.Checkpoint))
+	}
 	if d.json {
 		return printJSON(d.out, rec)
 	}

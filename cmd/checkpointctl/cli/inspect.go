@@ -149,6 +149,9 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 	if err != nil {
 		return err
 	}
+	if err := printParts(d.out, r); err != nil {
+		return err
+	}
 	if r.PreDump != nil {
 		fmt.Fprintln(d.out)
 	}
@@ -157,6 +160,28 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 	}
 	fmt.Fprintln(d.out)
 	return printContainer(d.out, r.Container)
+}
+
+// printParts shows what the files of a checkpoint are of, and the bind mounts that are
+// not in it.
+func printParts(out io.Writer, r metadata.Record) error {
+	if len(r.Parts) == 0 {
+		return nil
+	}
+	fmt.Fprintln(out)
+	return table(out, func(w io.Writer) {
+		fmt.Fprint(w, "PART\tDESTINATION\tENTRIES\tSIZE\n")
+		for _, p := range r.Parts {
+			entries := dash("")
+			if p.File != "" {
+				entries = fmt.Sprint(p.Entries)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", p.Name, dash(p.Destination), entries, size(p.SizeBytes))
+		}
+		for _, b := range r.Binds {
+			fmt.Fprintf(w, "bind, not taken\t%s\t%s\t%s\n", b.Destination, dash(""), dash(""))
+		}
+	})
 }
 
 // imported says when a checkpoint came here, and by whose signature it was taken.

@@ -23,7 +23,7 @@ host and in running containers, and clean it up: incomplete checkpoints, unfinis
 restores with their link to checkpointctl-runtime, runc's directory of a start that
 was killed, network locks, TCP sockets in repair mode, frozen cgroups, paused
 containers, records of lazy restores that failed, unfinished rollbacks of files, and
-files of unfinished pushes and pulls.
+files of unfinished pushes and pulls, and containers of unfinished restores with --name.
 A complete checkpoint for which a container was killed is published.
 
 What belongs to a run that is still alive is left alone. Logs of failures, and images
