@@ -22,7 +22,8 @@ func applications(backend string) []application {
 	return append([]application{
 		servesPage("nginx", "nginx -v 2>&1 | sed 's,.*/,,'", "exec nginx -c /apps/nginx.conf -e /dev/stderr"),
 		servesPage("haproxy", "haproxy -v | sed -n '1s,.*version \\([0-9.]*\\).*,\\1,p'", "exec haproxy -f /apps/haproxy.cfg", "-e", "BACKEND="+backend),
-		countsAnswers("Java", javaBin+" -version 2>&1 | sed -n '1s,.*\"\\(.*\\)\".*,\\1,p'", "exec "+javaBin+" -Xmx128m /apps/Counter.java"),
+		// Java ends a connection over which nothing came for 30 s, if it is not told otherwise.
+		countsAnswers("Java", javaBin+" -version 2>&1 | sed -n '1s,.*\"\\(.*\\)\".*,\\1,p'", "exec "+javaBin+" -Xmx128m -Dsun.net.httpserver.idleInterval=3600 /apps/Counter.java"),
 		countsAnswers("Node.js", "node --version", "exec node /apps/counter.js"),
 		countsAnswers("Erlang", "cat /usr/lib/erlang/releases/*/OTP_VERSION", "export HOME=/root; exec escript /apps/counter.erl"),
 		countsAnswers("PHP", "php8.2 -r 'echo PHP_VERSION;'", "exec php8.2 /apps/counter.php"),
@@ -31,6 +32,7 @@ func applications(backend string) []application {
 	}, databases()...)
 }
 
+// javaBin is no package's /usr/bin/java: that is a link which only an installation makes.
 const javaBin = "/usr/lib/jvm/java-17-openjdk-amd64/bin/java"
 
 // servesPage is a server of one file. wrk compares each answer with it.
@@ -41,8 +43,8 @@ func servesPage(name, version, server string, options ...string) application {
 	}
 }
 
-// countsAnswers is a server that counts its answers in memory. wrk finds none left out, and
-// none given twice.
+// countsAnswers is a server that counts its answers in memory. wrk finds none left
+// out, and none given twice.
 func countsAnswers(name, version, server string, options ...string) application {
 	return application{
 		name: name, version: version, options: options, server: server, port: "8000",
