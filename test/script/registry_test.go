@@ -28,7 +28,7 @@ func registryCmd(ts *testscript.TestScript, neg bool, args []string) {
 // saveImage writes what docker save does, of an image that inspect knows.
 func saveImage(w io.Writer, name string) {
 	t := tar.NewWriter(w)
-	defer t.Close()
+	defer func() { _ = t.Close() }()
 	for _, f := range [][2]string{
 		{"config.json", fmt.Sprintf(`{"rootfs":{"diff_ids":["layers of %s"]}}`, name)},
 		{"manifest.json", `[{"Config":"config.json","RepoTags":null}]`},
