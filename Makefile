@@ -55,7 +55,7 @@ e2e: bin/tools/gotestsum
 	$(GO) vet -tags e2e ./test/e2e/...
 	$(gotestsum) -- -tags e2e -count=1 -timeout 25m ./test/e2e/
 
-# Real applications under load, once each. scripts/apps.sh does it twenty times, for
+# Real applications under load, once each. scripts/apps.sh does it often, for
 # the table of docs/reliability.md.
 apps: bin/tools/gotestsum
 	$(GO) vet -tags e2e,apps ./test/e2e/
