@@ -61,7 +61,7 @@ e2e: bin/tools/gotestsum
 		--rerun-fails-report bin/e2e-rerun.txt -- -tags e2e -count=1 -timeout 40m -parallel 3
 	@test ! -s bin/e2e-rerun.txt || sed '1i e2e: these failed at first and passed alone; see why:' bin/e2e-rerun.txt
 
-# Real applications under load, once each. scripts/apps.sh does it twenty times, for
+# Real applications under load, once each. scripts/apps.sh does it often, for
 # the table of docs/reliability.md.
 apps: bin/tools/gotestsum
 	$(GO) vet -tags e2e,apps ./test/e2e/

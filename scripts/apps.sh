@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Takes real applications through APPS_CYCLES cycles of checkpoint, kill and restore
+# Takes real applications through APPS_CYCLES (20) cycles of checkpoint, kill and restore
 # under load, and writes their table of docs/reliability.md.
 set -euo pipefail
 
