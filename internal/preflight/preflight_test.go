@@ -184,7 +184,7 @@ func TestAdapt(t *testing.T) {
 		Files: removed(tasks.Unlinked{Size: 3 << 20}),
 		Maps:  []tasks.Mapping{{Path: "/lib/libc", Unlinked: &tasks.Unlinked{Links: 1, Inode: 3, Size: 5 << 20}}},
 	})
-	if o, said := Adapt(f, Options{}); o.LinkRemap || o.GhostLimit != 3<<20 || len(said) != 1 || !strings.Contains(said[0], "up to 3MiB, as /tmp/a of process 42 (web)") {
+	if o, said := Adapt(f, Options{}); o.LinkRemap || o.GhostLimit != 3<<20 || len(said) != 1 || !strings.Contains(said[0], "up to 3MiB for /tmp/a of process 42 (web)") {
 		t.Errorf("%+v, %q", o, said)
 	}
 	f.InImage = map[string]uint64{"/lib/libc": 3}

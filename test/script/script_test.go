@@ -68,6 +68,7 @@ func mountRun() error {
 	return errors.Join(
 		syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""),
 		syscall.Mount("tmpfs", "/run", "tmpfs", 0, "mode=0755"),
+		os.Mkdir("/run/checkpointctl", 0o700), // before a script makes it, for all to read
 	)
 }
 
