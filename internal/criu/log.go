@@ -2,6 +2,7 @@ package criu
 
 import (
 	"bufio"
+	"bytes"
 	"io"
 	"slices"
 	"strings"
@@ -70,6 +71,10 @@ var meanings = []struct{ text, hint string }{
 	{"Can't bind", "an address of the checkpoint is not there: the container must get the same IP again"},
 }
 
+// cutLog explains a log that ends in the middle of a line: where there is no room
+// for images there is none for the reason, either.
+const cutLog = "CRIU's log is cut short, most likely because the store's filesystem is full: see checkpointctl list, rm"
+
 // FirstError reads a CRIU log and returns the first error that matters with
 // the lines before it, and what it usually means. No lines: no error found.
 func FirstError(r io.Reader) (Excerpt, error) {
@@ -77,9 +82,14 @@ func FirstError(r io.Reader) (Excerpt, error) {
 		ring []string
 		out  Excerpt
 		all  strings.Builder
+		cut  bool // the last line
 	)
 	sc := bufio.NewScanner(r)
 	sc.Buffer(nil, 1<<20)
+	sc.Split(func(data []byte, atEOF bool) (int, []byte, error) {
+		cut = cut || atEOF && len(data) > 0 && bytes.IndexByte(data, '\n') < 0
+		return bufio.ScanLines(data, atEOF)
+	})
 	for sc.Scan() {
 		line := sc.Text()
 		if !isError(line) {
@@ -100,6 +110,9 @@ func FirstError(r io.Reader) (Excerpt, error) {
 			out.Hint = m.hint
 			break
 		}
+	}
+	if out.Hint == "" && out.Lines != nil && cut {
+		out.Hint = cutLog
 	}
 	return out, sc.Err()
 }

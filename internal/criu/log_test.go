@@ -58,8 +58,10 @@ func TestFirstError(t *testing.T) {
 			"(00.1) Error (criu/a.c:1): write failed\n(00.2) Error (criu/b.c:2): No space left on device\n",
 			"write failed", "filesystem is full",
 		},
-		"noise only":   {rlimitNoise, "", ""},
-		"noise before": {rlimitNoise + "(00.2) Error (criu/x.c:1): real\n", "real", ""},
+		"cut by a full disk":   {"(00.1) page-xfer: buf 100/1\n(00.2) Error (criu/page-xfe", "criu/page-xfe", "filesystem is full"},
+		"cut without an error": {"(00.1) page-xfer: buf", "", ""},
+		"noise only":           {rlimitNoise, "", ""},
+		"noise before":         {rlimitNoise + "(00.2) Error (criu/x.c:1): real\n", "real", ""},
 		"the word only": {
 			"(00.1) Errors so far: 0\n(00.2) Dumping finished successfully\n", "", "",
 		},

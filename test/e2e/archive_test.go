@@ -58,7 +58,7 @@ func TestArchiveWithImage(t *testing.T) {
 	n := b.named("new")
 	n.store = t.TempDir()
 	n.must(0, "import", file, "--as", "alone")
-	if r := n.must(23, "restore", "alone", "--name", n.name); !strings.Contains(r.stderr, "no image here has the layers") {
+	if r := n.must(23, "restore", "alone", "--name", n.name); !strings.Contains(r.stderr, "no image on this host has the layers") {
 		t.Errorf("without the image: %s", r.stderr)
 	}
 	n.must(0, "import", file, "--load-image")

@@ -96,7 +96,7 @@ func TestEncryptedWithoutRoom(t *testing.T) {
 	mountTmpfs(t, stage, "size=48m,mode=0700")
 	b.untouched(func() {
 		r := b.must(1, "checkpoint", b.name, "--encrypt-to", recipient, "--stage", stage)
-		if !strings.Contains(r.stderr, "has room for 48 MiB") || !strings.Contains(r.stderr, "hint: name a tmpfs") {
+		if !strings.Contains(r.stderr, "has room for 48 MiB") || !strings.Contains(r.stderr, "hint: give --stage a tmpfs") {
 			t.Errorf("stderr: %s", r.stderr)
 		}
 	})

@@ -198,7 +198,7 @@ g = open("/tmp/g", "w+b"); g.write(b"x" * (20 << 20)); g.flush(); os.unlink("/tm
 	for range 2 { // what a restore makes is dumped again
 		at := b.await(max(8, b.count()))
 		r := b.must(0, "checkpoint", b.name)
-		if !strings.Contains(r.stderr, "up to 20MiB, as /tmp/g of process ") {
+		if !strings.Contains(r.stderr, "up to 20MiB for /tmp/g of process ") {
 			t.Errorf("stderr: %s", r.stderr)
 		}
 		b.await(b.count())
