@@ -69,17 +69,17 @@ apps: bin/tools/gotestsum
 
 # What needs a kernel with soft-dirty, or cgroup v2 alone, in a VM.
 test-vm: bin/tools/gotestsum
-	$(gotestsum) --raw-command test/vm/suite.sh
+	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/vm/suite.sh
 
 # Restores by newer Dockers, beside the host's.
 restores = TestKindsOfContainers|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn|TestDockerServes|TestLogDrivers|TestRuntimeInstall|TestContainerdOfTheSystem|TestDockersThatCannotRestore
 test-dockers: setup bin/tools/gotestsum
-	$(gotestsum) --raw-command test/dockers/suite.sh 26 28 28-containerd -- -test.run '$(restores)'
+	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/dockers/suite.sh 26 28 28-containerd -- -test.run '$(restores)'
 
 # The same by Dockers that Debian does not have, which are built first: that takes
 # half an hour.
 test-dockers-more: setup bin/tools/gotestsum
-	$(gotestsum) --raw-command test/dockers/suite.sh 25 29 -- -test.run '$(restores)'
+	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/dockers/suite.sh 25 29 -- -test.run '$(restores)'
 
 # Beside its peers: writes docs/performance.json and what is shown of it.
 bench: build
