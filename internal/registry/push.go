@@ -130,11 +130,12 @@ func (s *sender) base(ctx context.Context) (string, *v1.Descriptor, error) {
 func (s *sender) piece(ctx context.Context, p archive.Piece) error {
 	sealed := s.push.Seal != nil
 	layer, plain := layerOf(p, sealed), digest.NewDigestFromEncoded(digest.SHA256, p.ContentSHA256)
+	there := false
 	if before, ok := s.sent.find(p.ContentSHA256); ok {
 		earlier := layer
 		earlier.Digest, earlier.Size = before.Digest, before.SizeBytes
-		there, err := s.repo.Blobs().Exists(ctx, earlier)
-		if err != nil {
+		var err error
+		if there, err = s.repo.Blobs().Exists(ctx, earlier); err != nil {
 			return s.failed(err)
 		}
 		if there {
@@ -145,7 +146,9 @@ func (s *sender) piece(ctx context.Context, p archive.Piece) error {
 		plain = layer.Digest // the sum of what is in it would tell
 	}
 	s.layers, s.contents = append(s.layers, layer), append(s.contents, plain)
-	if err := s.blob(ctx, layer, p.Data, p.ContentBytes); err != nil {
+	if there {
+		s.has(layer, p.ContentBytes)
+	} else if err := s.blob(ctx, layer, p.Data, p.ContentBytes); err != nil {
 		return err
 	}
 	return s.sent.add(p.ContentSHA256, layer)
@@ -179,11 +182,16 @@ func (s *sender) blob(ctx context.Context, d v1.Descriptor, data io.ReaderAt, co
 		case <-time.After(time.Second << (n - 1)):
 		}
 	}
+	s.has(d, contentBytes)
+	return nil
+}
+
+// has counts a blob that the registry has.
+func (s *sender) has(d v1.Descriptor, contentBytes int64) {
 	s.done.SizeBytes += d.Size
 	s.done.Blobs++
 	s.bytes += contentBytes
 	s.report(s.bytes)
-	return nil
 }
 
 func (s *sender) report(done int64) {
