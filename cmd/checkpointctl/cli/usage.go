@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -119,14 +120,11 @@ var meanings = [...]struct {
 // exits is the end of a command's help: the exit statuses that it has, beside those
 // that every command has.
 func exits(codes ...int) string {
+	codes = append(codes, exitOK, exitOther, exitUsage, exitInterrupted)
 	var text strings.Builder
 	text.WriteString("\nExit status:\n")
 	for _, m := range meanings {
-		has := m.code == exitOK || m.code == exitOther || m.code == exitUsage || m.code == exitInterrupted
-		for _, c := range codes {
-			has = has || c == m.code
-		}
-		if has {
+		if slices.Contains(codes, m.code) {
 			fmt.Fprintf(&text, "  %3d  %s\n", m.code, m.text)
 		}
 	}
