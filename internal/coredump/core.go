@@ -7,7 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 
 	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/snapshot"
@@ -28,7 +28,7 @@ type segment struct {
 // Write writes the process as a core file of Linux on x86-64: registers of all threads,
 // and its memory. Memory that was never written to takes no space in the file, and pages
 // of files are left out: a debugger reads them from the files.
-func Write(out io.WriteSeeker, s *snapshot.Snapshot, p *snapshot.Process) (err error) {
+func Write(out *os.File, s *snapshot.Snapshot, p *snapshot.Process) (err error) {
 	if threads := leaderFirst(p); len(threads) == 0 || threads[0].Registers == nil {
 		return fmt.Errorf("%w: %d (%s)", ErrNoRegisters, p.PID, p.State)
 	}
@@ -51,13 +51,11 @@ func Write(out io.WriteSeeker, s *snapshot.Snapshot, p *snapshot.Process) (err e
 	}
 	text := notes(p, args)
 	head := header(list, uint64(len(text)))
-	w := &sparse{out: out}
-	if err := w.write(append(head, text...)); err != nil {
+	w := newWriter(out)
+	if _, err := w.Write(append(head, text...)); err != nil {
 		return err
 	}
-	if err := w.skip(-w.at & (criuimg.PageSize - 1)); err != nil {
-		return err
-	}
+	w.Skip(-w.Size() & (criuimg.PageSize - 1))
 	for _, g := range list {
 		if g.size > 0 {
 			if err := w.memory(m, g.of, g.start, g.end); err != nil {
@@ -65,7 +63,7 @@ func Write(out io.WriteSeeker, s *snapshot.Snapshot, p *snapshot.Process) (err e
 			}
 		}
 	}
-	return w.end()
+	return w.Finish()
 }
 
 // segments cuts a mapping into what is in the images, and what is not. Zeros count as

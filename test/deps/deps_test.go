@@ -30,7 +30,7 @@ var allowed = map[string][]string{
 	"internal/compare":               {"internal/contents", "internal/criuimg", "internal/redact", "internal/snapshot"},
 	"internal/config":                nil,
 	"internal/contents":              {"internal/archive", "internal/checkpoint", "internal/criuimg", "internal/metadata", "internal/seal"},
-	"internal/coredump":              {"internal/criuimg", "internal/snapshot"},
+	"internal/coredump":              {"internal/criuimg", "internal/linux/sparse", "internal/snapshot"},
 	"internal/redact":                nil,
 	"internal/report":                {"internal/contents", "internal/criuimg", "internal/metadata", "internal/redact", "internal/snapshot"},
 	"internal/snapshot":              {"internal/criuimg", "internal/linux"},

@@ -14,6 +14,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/contents"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/report"
+	"github.com/checkpointctl/checkpointctl/internal/snapshot"
 )
 
 // contentsHelp says how commands that look into checkpoints name them.
@@ -85,8 +86,18 @@ func damagedContents(c *contents.Contents, err error) error {
 	return fmt.Errorf("%w: %s: %w", metadata.ErrDamaged, c.Name, err)
 }
 
-// noProcess is the error of a PID that no process of the checkpoint has.
-func noProcess(pid uint32) error { return fmt.Errorf("%w: %d", report.ErrNoProcess, pid) }
+// readSnapshot reads what a checkpoint holds. It is an error if there is no process of
+// this PID; 0 asks for none.
+func readSnapshot(c *contents.Contents, pid uint32) (*snapshot.Snapshot, error) {
+	s, err := snapshot.Read(c.Images)
+	if err != nil {
+		return nil, damagedContents(c, err)
+	}
+	if pid != 0 && s.Process(pid) == nil {
+		return nil, fmt.Errorf("%w: %d", report.ErrNoProcess, pid)
+	}
+	return s, nil
+}
 
 // closing reports an error of closing, unless there is another one.
 func closing(c *contents.Contents, err *error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -34,7 +35,7 @@ from the image; "set sysroot" says where they are. Only for x86-64. Zeros take n
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: d.completeContents,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runOnProcess(cmd.Context(), d, args, o, func(out io.WriteSeeker, s *snapshot.Snapshot, p *snapshot.Process) ([]coredump.Piece, error) {
+			return runOnProcess(cmd.Context(), d, args, o, func(out *os.File, s *snapshot.Snapshot, p *snapshot.Process) ([]coredump.Piece, error) {
 				return nil, coredump.Write(out, s, p)
 			})
 		},
@@ -65,7 +66,7 @@ printed. Zeros take no space.
 					return fmt.Errorf("%w: --map: %q is no address in hexadecimal, as show maps prints it", config.ErrInvalid, o.at)
 				}
 			}
-			return runOnProcess(cmd.Context(), d, args, o, func(out io.WriteSeeker, s *snapshot.Snapshot, p *snapshot.Process) ([]coredump.Piece, error) {
+			return runOnProcess(cmd.Context(), d, args, o, func(out *os.File, s *snapshot.Snapshot, p *snapshot.Process) ([]coredump.Piece, error) {
 				return dumpMemory(out, s, p, o.at != "", address)
 			})
 		},
@@ -86,7 +87,7 @@ func (d *deps) coreFlags(cmd *cobra.Command, o *coreOptions) {
 // errNoMapping is an address that no mapping of the process has.
 var errNoMapping = errors.New("no such mapping in the process")
 
-func dumpMemory(out io.WriteSeeker, s *snapshot.Snapshot, p *snapshot.Process, one bool, address uint64) (pieces []coredump.Piece, err error) {
+func dumpMemory(out *os.File, s *snapshot.Snapshot, p *snapshot.Process, one bool, address uint64) (pieces []coredump.Piece, err error) {
 	m, err := s.Memory(p)
 	if err != nil {
 		return nil, err
@@ -106,7 +107,7 @@ func dumpMemory(out io.WriteSeeker, s *snapshot.Snapshot, p *snapshot.Process, o
 
 // runOnProcess writes something of a process into a file, which appears when it is whole,
 // and prints the pieces that it has.
-func runOnProcess(ctx context.Context, d *deps, args []string, o coreOptions, write func(io.WriteSeeker, *snapshot.Snapshot, *snapshot.Process) ([]coredump.Piece, error)) (err error) {
+func runOnProcess(ctx context.Context, d *deps, args []string, o coreOptions, write func(*os.File, *snapshot.Snapshot, *snapshot.Process) ([]coredump.Piece, error)) (err error) {
 	if o.pid == 0 || o.output == "" || o.output == "-" {
 		return fmt.Errorf("%w: --pid says of which process, --output to which file", config.ErrInvalid)
 	}
@@ -115,21 +116,13 @@ func runOnProcess(ctx context.Context, d *deps, args []string, o coreOptions, wr
 		return err
 	}
 	defer closing(c, &err)
-	s, err := snapshot.Read(c.Images)
+	s, err := readSnapshot(c, o.pid)
 	if err != nil {
-		return damagedContents(c, err)
-	}
-	p := s.Process(o.pid)
-	if p == nil {
-		return noProcess(o.pid)
+		return err
 	}
 	var pieces []coredump.Piece
-	if _, err = toFile(o.output, func(w io.Writer) (err error) {
-		out, ok := w.(io.WriteSeeker)
-		if !ok {
-			return fmt.Errorf("%s is not a file", o.output)
-		}
-		pieces, err = write(out, s, p)
+	if _, err = toFile(o.output, func(out *os.File) (err error) {
+		pieces, err = write(out, s, s.Process(o.pid))
 		return err
 	}); err != nil {
 		return err

@@ -104,7 +104,7 @@ func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) 
 	if o.output == "-" {
 		return toStdout(d, write)
 	}
-	size, err := toFile(o.output, write)
+	size, err := toFile(o.output, func(f *os.File) error { return write(f) })
 	if err != nil {
 		return err
 	}
@@ -147,7 +147,7 @@ func toStdout(d *deps, write func(io.Writer) error) error {
 
 // toFile writes a file that appears when it is whole. A device or a pipe is written
 // to. It returns the size.
-func toFile(path string, write func(io.Writer) error) (int64, error) {
+func toFile(path string, write func(*os.File) error) (int64, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(path, os.O_WRONLY, 0)
 		if err != nil {

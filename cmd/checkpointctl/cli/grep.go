@@ -13,7 +13,6 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/search"
-	"github.com/checkpointctl/checkpointctl/internal/snapshot"
 )
 
 type grepOptions struct {
@@ -95,12 +94,9 @@ func runGrep(ctx context.Context, d *deps, args []string, pattern search.Pattern
 		return err
 	}
 	defer closing(c, &err)
-	s, err := snapshot.Read(c.Images)
+	s, err := readSnapshot(c, o.pid)
 	if err != nil {
-		return damagedContents(c, err)
-	}
-	if o.pid != 0 && s.Process(o.pid) == nil {
-		return noProcess(o.pid)
+		return err
 	}
 	out := matchPrinter{out: d.out, json: d.json}
 	searched, err := search.Run(ctx, s, search.Request{Pattern: pattern, PID: o.pid, Context: o.context, Found: func(m search.Match) error {

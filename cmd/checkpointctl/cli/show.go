@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 
@@ -112,7 +113,7 @@ func runShow(ctx context.Context, d *deps, args []string, o showOptions) (err er
 	if o.output == "" || o.output == "-" {
 		return write(d.out)
 	}
-	_, err = toFile(o.output, write)
+	_, err = toFile(o.output, func(f *os.File) error { return write(f) })
 	return err
 }
 

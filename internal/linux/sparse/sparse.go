@@ -105,5 +105,18 @@ func run(p []byte) (zero bool, n int) {
 	return zero, n
 }
 
-// Finish gives the file the size of all that was written. It does not close it.
-func (w *Writer) Finish() error { return w.file.Truncate(w.size) }
+// Skip leaves a hole of n bytes.
+func (w *Writer) Skip(n int64) { w.size += n }
+
+// Size is how many bytes were written and skipped.
+func (w *Writer) Size() int64 { return w.size }
+
+// Finish gives a regular file the size of all that was written; a device has its own.
+// It does not close it.
+func (w *Writer) Finish() error {
+	info, err := w.file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	return w.file.Truncate(w.size)
+}
