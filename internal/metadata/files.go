@@ -23,9 +23,9 @@ import (
 // Hash lists the regular files of a checkpoint's directory with size, SHA-256
 // and CRC-32C, but for the record itself, and the bytes that they take on the
 // disk. Zeros in the images of memory take none there afterwards.
-func Hash(dir string) ([]File, int64, error) { return readFiles(dir, Hashes, true) }
+func Hash(dir string) ([]File, int64, error) { return readHashes(dir, true) }
 
-func readFiles(dir string, depth Depth, punch bool) ([]File, int64, error) {
+func readHashes(dir string, punch bool) ([]File, int64, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, 0, err
@@ -40,7 +40,7 @@ func readFiles(dir string, depth Depth, punch bool) ([]File, int64, error) {
 	g.SetLimit(runtime.NumCPU())
 	for _, i := range largestFirst(files) {
 		g.Go(func() (err error) {
-			used[i], err = files[i].read(root, depth, punch)
+			used[i], err = files[i].read(root, punch)
 			return err
 		})
 	}
@@ -101,7 +101,7 @@ func walk(dir string, f func(name string, e fs.DirEntry) error) error {
 }
 
 // read fills in size and sums, and returns the bytes taken on the disk.
-func (f *File) read(root *os.Root, depth Depth, punch bool) (int64, error) {
+func (f *File) read(root *os.Root, punch bool) (int64, error) {
 	in, err := openFile(root, f.Name)
 	if err != nil {
 		return 0, err
@@ -111,11 +111,8 @@ func (f *File) read(root *os.Root, depth Depth, punch bool) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	crc, sha := crc32.New(crc32.MakeTable(crc32.Castagnoli)), sha256.New()
-	to, z := []io.Writer{crc}, zeros{}
-	if depth == Hashes {
-		to = append(to, sha)
-	}
+	crc, sha, z := crc32.New(castagnoli), sha256.New(), zeros{}
+	to := []io.Writer{crc, sha}
 	if punch && f.SizeBytes >= zeroRun && strings.HasPrefix(filepath.Base(f.Name), "pages-") {
 		if z.file, err = root.OpenFile(f.Name, os.O_WRONLY|syscall.O_NOFOLLOW, 0); err != nil {
 			return 0, err
@@ -131,9 +128,7 @@ func (f *File) read(root *os.Root, depth Depth, punch bool) (int64, error) {
 	}
 	z.punch()
 	f.CRC32C = hex.EncodeToString(crc.Sum(nil))
-	if depth == Hashes {
-		f.SHA256 = hex.EncodeToString(sha.Sum(nil))
-	}
+	f.SHA256 = hex.EncodeToString(sha.Sum(nil))
 	info, err := in.Stat()
 	if err != nil {
 		return 0, err

@@ -47,7 +47,14 @@ func changed(dir string, r Record, depth Depth) []string {
 	if slices.ContainsFunc(r.Files, func(f File) bool { return f.CRC32C == "" }) {
 		depth = Hashes
 	}
-	files, _, err := readFiles(dir, depth, false)
+	read := readChecksums
+	if depth == Hashes {
+		read = func(dir string) ([]File, error) {
+			files, _, err := readHashes(dir, false)
+			return files, err
+		}
+	}
+	files, err := read(dir)
 	if err != nil {
 		return []string{err.Error()}
 	}
