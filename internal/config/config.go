@@ -32,6 +32,7 @@ type Config struct {
 	Checkpoint Checkpoint `mapstructure:"checkpoint"`
 	Restore    Restore    `mapstructure:"restore"`
 	PreDump    PreDump    `mapstructure:"pre_dump"`
+	Park       Park       `mapstructure:"park"`
 	Prune      Prune      `mapstructure:"prune"`
 	Encrypt    Encrypt    `mapstructure:"encrypt"`
 	Mounts     Mounts     `mapstructure:"mounts"`
@@ -101,6 +102,12 @@ type Restore struct {
 	Runtime string `mapstructure:"runtime"`
 }
 
+// Park says which containers are parked, and in which order they are restored.
+type Park struct {
+	Label string   `mapstructure:"label"` // KEY or KEY=VALUE, empty for none
+	Order []string `mapstructure:"order"` // names of containers, which are parked, too
+}
+
 // Prune are the keep rules of prune; zero is no rule.
 type Prune struct {
 	KeepLast   int           `mapstructure:"keep_last"`
@@ -144,6 +151,7 @@ func Defaults() map[string]any {
 		"pre_dump.max_downtime": "0s", "pre_dump.min_rounds": 1, "pre_dump.max_rounds": 8, "pre_dump.max_time": "5m", "pre_dump.min_pages": 64,
 		"pre_dump.mode": "splice", "pre_dump.auto_dedup": true,
 		"restore.files": "refuse", "restore.runtime": "",
+		"park.label": "checkpointctl.park", "park.order": []any{},
 		"prune.keep_last": 0, "prune.keep_hourly": 0, "prune.keep_daily": 0, "prune.keep_weekly": 0,
 		"prune.keep_within": "0s", "prune.max_size": "",
 		"encrypt.to": []any{}, "encrypt.identity": "", "encrypt.passphrase_file": "", "encrypt.stage": "",

@@ -156,6 +156,16 @@ func (c *Client) Start(ctx context.Context, id string) error {
 	return translate(id, err)
 }
 
+// SetRestartPolicy changes a container's restart policy, as docker update --restart
+// does.
+func (c *Client) SetRestartPolicy(ctx context.Context, id, policy string, maxRetries int) error {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	p := container.RestartPolicy{Name: container.RestartPolicyMode(policy), MaximumRetryCount: maxRetries}
+	_, err := c.api.ContainerUpdate(ctx, id, container.UpdateConfig{RestartPolicy: p})
+	return translate(id, err)
+}
+
 // Daemon asks the daemon for all but Runc. ErrUnreachable is the error to expect.
 func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)

@@ -38,6 +38,7 @@ type Container struct {
 	Labels             map[string]string
 	AutoRemove, TTY    bool
 	RestartPolicy      string
+	MaxRetries         int      // of the policy on-failure; 0 is no limit
 	HealthCheck        []string // as the image or the user gave it: CMD-SHELL or CMD, and what follows
 	PIDMode            string
 	NetworkMode        string
@@ -82,8 +83,8 @@ func (c *Client) inspectOnce(ctx context.Context, ref string) (Container, error)
 		Driver: r.GraphDriver.Name, RootFS: r.GraphDriver.Data["MergedDir"], UpperDir: r.GraphDriver.Data["UpperDir"],
 		LowerDirs: list(r.GraphDriver.Data["LowerDir"]),
 		Runtime:   r.HostConfig.Runtime, AutoRemove: r.HostConfig.AutoRemove, TTY: r.Config.Tty,
-		RestartPolicy: string(r.HostConfig.RestartPolicy.Name),
-		PIDMode:       string(r.HostConfig.PidMode), NetworkMode: string(r.HostConfig.NetworkMode),
+		RestartPolicy: string(r.HostConfig.RestartPolicy.Name), MaxRetries: r.HostConfig.RestartPolicy.MaximumRetryCount,
+		PIDMode: string(r.HostConfig.PidMode), NetworkMode: string(r.HostConfig.NetworkMode),
 		Settings: settings(r),
 	}
 	if r.Config.Healthcheck != nil {

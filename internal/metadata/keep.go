@@ -29,7 +29,7 @@ func (k Keep) Empty() bool { return k == Keep{} }
 
 // Apply judges the checkpoints of one container, in any order, and returns them
 // newest first. It keeps the newest checkpoint whatever the rules say, what usedBy
-// (if set) names a container for, and whatever a kept one needs. Times are judged
+// (if set) has a reason for, and whatever a kept one needs. Times are judged
 // in UTC, as they are recorded.
 func (k Keep) Apply(records []Summary, usedBy func(Summary) string) []Verdict {
 	list := make([]Verdict, len(records))
@@ -44,7 +44,7 @@ func (k Keep) Apply(records []Summary, usedBy func(Summary) string) []Verdict {
 			break
 		}
 		if by := usedBy(list[i].Summary); by != "" {
-			list[i].because("being fetched by container " + by)
+			list[i].because(by)
 		}
 	}
 	needed(list)

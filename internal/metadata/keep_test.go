@@ -133,14 +133,14 @@ func TestKeepWhatIsInUse(t *testing.T) {
 	records := made("a 2025-01-01 09:00", "b 2025-01-01 10:00 <a", "c 2025-01-01 11:00", "d 2025-01-01 12:00")
 	list := Keep{Last: 1}.Apply(records, func(r Summary) string {
 		if r.Checkpoint == "b" {
-			return "web"
+			return "being fetched"
 		}
 		return ""
 	})
 	if got := kept(list); got != "d b a" {
 		t.Errorf("kept %s", got)
 	}
-	if got := list[2].Reasons; !slices.Equal(got, []string{"being fetched by container web"}) {
+	if got := list[2].Reasons; !slices.Equal(got, []string{"being fetched"}) {
 		t.Errorf("b: %v", got)
 	}
 }

@@ -284,7 +284,7 @@ func (s Store) Log(container, checkpoint string, names ...string) (string, error
 
 // Remove deletes checkpoints in this order, up to the first that it cannot.
 // ErrNeeded if one is the parent of another that is still there, ErrInUse if a
-// running container still needs it.
+// running container still needs it, ErrParked if a parked one does.
 func (s Store) Remove(container string, checkpoints ...string) error {
 	if err := CheckName(container); err != nil {
 		return err
@@ -309,6 +309,9 @@ func (s Store) Remove(container string, checkpoints ...string) error {
 			if by := s.UsedBy(s.Path(container, name)); by != "" {
 				return fmt.Errorf("%w: %s/%s is being fetched by container %s", ErrInUse, container, name, by)
 			}
+		}
+		if parked, _, _ := s.Parked(container); parked.Checkpoint == name {
+			return fmt.Errorf("%w: %s/%s", ErrParked, container, name)
 		}
 		if err := s.remove(container, name); err != nil {
 			return err

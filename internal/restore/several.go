@@ -29,7 +29,7 @@ func Ordered(members []Member) ([]Member, error) {
 	left := slices.Clone(members)
 	for len(left) > 0 {
 		i := slices.IndexFunc(left, func(m Member) bool {
-			return !slices.ContainsFunc(left, func(other Member) bool { return needs(m.Container, other.Container) })
+			return !slices.ContainsFunc(left, func(other Member) bool { return Needs(m.Container, other.Container) })
 		})
 		if i < 0 {
 			return nil, ErrCircle
@@ -39,8 +39,8 @@ func Ordered(members []Member) ([]Member, error) {
 	return list, nil
 }
 
-// needs says whether a has a namespace of b.
-func needs(a, b docker.Container) bool {
+// Needs says whether a has a namespace of b.
+func Needs(a, b docker.Container) bool {
 	for _, mode := range []string{a.NetworkMode, a.Settings.IPCMode, a.PIDMode} {
 		if of, ok := strings.CutPrefix(mode, "container:"); ok && (of == b.ID || of == b.Name) {
 			return true

@@ -59,7 +59,7 @@ func TestInstall(t *testing.T) {
 	if err == nil || !strings.Contains(string(out), "docker is not reachable") {
 		t.Errorf("%v: %s", err, out)
 	}
-	verify(t, service, timer)
+	verify(t, service, timer, filepath.Join(units, "checkpointctl-park.service"))
 }
 
 // verify asks systemd, or where there is none at least reads the units.

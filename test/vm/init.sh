@@ -31,13 +31,33 @@ mount /dev/vda /job
 mkdir -p /etc/docker
 echo '{"data-root": "/job/docker"}' >/etc/docker/daemon.json
 dockerd >/var/log/dockerd.log 2>&1 &
+dockerd=$!
 for i in $(seq 300); do
 	docker version >/dev/null 2>&1 && break
 	sleep 0.3
 done
 docker version >/dev/null 2>&1 || tail -n 30 /var/log/dockerd.log
+# The second boot goes on with a test of the first, or is the end of a panic.
+if [ -e /job/rebooted ]; then
+	set -- -test.run '^TestReboot$'
+elif [ -e /job/booted ]; then
+	echo "vm: the kernel panicked"
+	echo o >/proc/sysrq-trigger
+	sleep 60
+fi
+touch /job/booted
+sync
 /job/run "$@"
-echo "vm: exit $?"
+code=$?
+if [ $code = 0 ] && [ -e /job/reboot ]; then
+	mv /job/reboot /job/rebooted
+	kill $dockerd
+	wait $dockerd
+	sync
+	echo b >/proc/sysrq-trigger
+	sleep 60
+fi
+echo "vm: exit $code"
 sync
 echo o >/proc/sysrq-trigger
 sleep 60

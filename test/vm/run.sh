@@ -43,9 +43,9 @@ fi
 # NVMe disk: the names of two swap from boot to boot, also on one controller. No
 # KVM: it cannot be relied on where CI runs. With norandmaps QEMU translates a
 # program once, not for each process anew: a third of the time. What the guest
-# writes to its disks is thrown away.
+# writes to its disks is there when it reboots, and is thrown away at the end.
 TMPDIR=$tmp timeout --kill-after=10 "$limit" qemu-system-x86_64 -machine q35 -accel tcg,thread=single -cpu max -smp 1 \
-	-m "${CHECKPOINTCTL_VM_MEMORY:-3G}" -nodefaults -no-reboot -display none -serial stdio \
+	-m "${CHECKPOINTCTL_VM_MEMORY:-3G}" -nodefaults -display none -serial stdio \
 	-kernel "$vm/vmlinuz" \
 	-append "console=ttyS0 root=/dev/nvme0n1 rw init=/init.sh quiet mitigations=off panic=-1 transparent_hugepage=never norandmaps -- -test.timeout $limit -test.skip $skip ${args[*]}" \
 	-drive "if=none,id=d0,file=$vm/root.ext4,format=raw,cache=unsafe,snapshot=on" \

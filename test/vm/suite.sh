@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Runs in a VM what needs another kernel or cgroup v2 alone: pre-dump, which needs
 # soft-dirty, and the kinds of restores that touch cgroups, terminals and the
-# network. All else runs natively, ten times as fast. Prints what go test -json
-# would.
+# network; and what goes on over a reboot. All else runs natively, ten times as fast.
+# Prints what go test -json would.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 tests='PreDump|TenRounds|ContainerLeaves|KillBetweenRounds|TestEstablishedTCP$|TestFileLock'
-tests="$tests|TestKindsOfContainers/kinds/^(plain|interactive_tty|limits|volume|network_host)$"
+tests="$tests|TestReboot|TestKindsOfContainers/kinds/^(plain|interactive_tty|limits|volume|network_host)$"
 go=$(command -v go || echo /usr/local/go/bin/go)
 "$here/build.sh" >/dev/null
+export CHECKPOINTCTL_VM_TAGS=e2e,reboot
 "$here/run.sh" -test.run "$tests" | "$go" tool test2json -t -p vm

@@ -227,19 +227,13 @@ func (r *batchRun) done(i int, err error) {
 
 // report sums up, and fails if one has failed.
 func (r *batchRun) report() error {
-	sum := &batchError{of: len(r.results)}
+	var codes []int
 	for _, res := range r.results {
-		switch {
-		case res.OK:
-		case sum.failed == 0 || res.Code == sum.code:
-			sum.failed, sum.code = sum.failed+1, res.Code
-		default:
-			sum.failed, sum.code = sum.failed+1, exitOther
+		if !res.OK {
+			codes = append(codes, res.Code)
 		}
 	}
-	if sum.failed > 0 && sum.failed < sum.of {
-		sum.code = exitIncomplete
-	}
+	sum := sumUp(codes, len(r.results))
 	var err error
 	if r.json {
 		err = printJSON(r.out, append([]outcome{}, r.results...))
@@ -250,6 +244,19 @@ func (r *batchRun) report() error {
 		return sum
 	}
 	return err
+}
+
+// sumUp returns what a run over several ends with, by the exit statuses of those that
+// failed: their own if all failed by it.
+func sumUp(codes []int, of int) *batchError {
+	sum := &batchError{failed: len(codes), of: of, code: exitOther}
+	switch {
+	case len(codes) > 0 && len(codes) < of:
+		sum.code = exitIncomplete
+	case len(slices.Compact(codes)) == 1:
+		sum.code = codes[0]
+	}
+	return sum
 }
 
 func (r *batchRun) summarize() error {

@@ -116,6 +116,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitExists, "choose another --name, or remove it with checkpointctl rm"
 	case errors.Is(err, metadata.ErrNeeded):
 		return exitExists, "remove the one that needs it first"
+	case errors.Is(err, metadata.ErrParked):
+		return exitExists, "checkpointctl unpark restores the container"
 	case errors.Is(err, metadata.ErrInUse):
 		return exitExists, "checkpointctl list shows the progress"
 	case errors.Is(err, metadata.ErrLocked), errors.Is(err, recovery.ErrBusy):

@@ -28,7 +28,7 @@ store. The rules apply to each container separately. No container is touched.
 
 A checkpoint is kept if any rule keeps it. The newest checkpoint of a container is
 always kept, and so are the parents of kept checkpoints and checkpoints from which a
-container still fetches its memory. --max-size removes the oldest checkpoints of a
+container still fetches its memory or a parked container is to be restored. --max-size removes the oldest checkpoints of a
 container until the rest fits. Times are in UTC.
 ` + exits(exitNoCheckpoint, exitExists, exitCRIU),
 		Example: `  checkpointctl prune --keep-daily 7 --keep-weekly 4 --dry-run
@@ -105,10 +105,17 @@ func pruneOne(store metadata.Store, container string, keep metadata.Keep, dryRun
 		// What cannot be read may be a parent, or the newest.
 		return nil, err
 	}
+	parked, _, err := store.Parked(container)
+	if err != nil {
+		return nil, err
+	}
 	running := fetches()
 	verdicts := keep.Apply(list, func(s metadata.Summary) string {
 		if f := fetchFrom(running, store.Path(s.Name, s.Checkpoint)); f != nil && f.State == runtime.Fetching {
-			return f.Container
+			return "being fetched by container " + f.Container
+		}
+		if parked.Checkpoint == s.Checkpoint {
+			return "container " + s.Name + " is parked with it"
 		}
 		return ""
 	})

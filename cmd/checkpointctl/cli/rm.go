@@ -15,8 +15,9 @@ func newRmCmd(d *deps) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "rm CONTAINER CHECKPOINT... | CONTAINER/CHECKPOINT...",
 		Short: "Remove checkpoints",
-		Long: `Remove checkpoints from the store. A checkpoint that another one continues, or from
-which a container still fetches its memory, is refused. No container is touched.
+		Long: `Remove checkpoints from the store. A checkpoint that another one continues, from
+which a container still fetches its memory, or from which a parked container is to be
+restored, is refused. No container is touched.
 ` + exits(exitNoContainer, exitNoCheckpoint, exitExists, exitCRIU),
 		Example: `  checkpointctl rm myapp before-upgrade
   checkpointctl rm myapp/before-upgrade db/before-upgrade`,

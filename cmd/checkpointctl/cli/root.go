@@ -32,7 +32,7 @@ func newRootCmd(d *deps) *cobra.Command {
 		id, title string
 		commands  []*cobra.Command
 	}{
-		{"containers", "Containers:", []*cobra.Command{newCheckpointCmd(d), newPreDumpCmd(d), newRestoreCmd(d), newInspectCmd(d)}},
+		{"containers", "Containers:", []*cobra.Command{newCheckpointCmd(d), newPreDumpCmd(d), newRestoreCmd(d), newInspectCmd(d), newParkCmd(d), newUnparkCmd(d)}},
 		{"store", "Checkpoints in the store:", []*cobra.Command{newListCmd(d), newLogsCmd(d), newVerifyCmd(d), newRmCmd(d), newPruneCmd(d), newExportCmd(d), newImportCmd(d), newPushCmd(d), newPullCmd(d)}},
 		{"inside", "Inside a checkpoint:", []*cobra.Command{newShowCmd(d), newGrepCmd(d), newDiffCmd(d), newCoreCmd(d), newDumpMemoryCmd(d)}},
 		{"host", "This host:", []*cobra.Command{newCheckCmd(d), newRepairCmd(d), newRuntimeCmd(d), newConfigCmd(d)}},
