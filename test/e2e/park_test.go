@@ -110,7 +110,7 @@ func TestPark(t *testing.T) {
 			t.Errorf("%s is %s", b.name, b.state())
 		}
 	}
-	if web.restartPolicy() != "always" || len(db.list()) != 1 {
-		t.Errorf("web: %s; %d checkpoints of db", web.restartPolicy(), len(db.list()))
+	if web.restartPolicy() != "always" || len(db.list()) != 3 {
+		t.Errorf("web: %s; %d checkpoints", web.restartPolicy(), len(db.list()))
 	}
 }

@@ -28,8 +28,8 @@ store. The rules apply to each container separately. No container is touched.
 
 A checkpoint is kept if any rule keeps it. The newest checkpoint of a container is
 always kept, and so are the parents of kept checkpoints and checkpoints from which a
-container still fetches its memory or a parked container is to be restored. --max-size removes the oldest checkpoints of a
-container until the rest fits. Times are in UTC.
+container still fetches its memory or a parked container is to be restored. --max-size
+removes the oldest checkpoints of a container until the rest fits. Times are in UTC.
 ` + exits(exitNoCheckpoint, exitExists, exitCRIU),
 		Example: `  checkpointctl prune --keep-daily 7 --keep-weekly 4 --dry-run
   checkpointctl prune myapp --keep-last 3 --max-size 20GiB`,
