@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"bytes"
 	"cmp"
 	"context"
@@ -83,9 +84,11 @@ func runList(ctx context.Context, d *deps, o listOptions) error {
 	case o.format != "":
 		err = eachRecord(d, store, list, func(r fetched) error { return printFormat(d.out, form, r) })
 	case o.quiet:
+		out := bufio.NewWriter(d.out)
 		for _, s := range list {
-			fmt.Fprintf(d.out, "%s/%s\n", s.Name, s.Checkpoint)
+			fmt.Fprintf(out, "%s/%s\n", s.Name, s.Checkpoint)
 		}
+		err = out.Flush()
 	case d.json:
 		err = printRecords(d, store, list)
 	default:

@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -19,9 +21,10 @@ func printJSON(w io.Writer, v any) error {
 
 // table aligns columns; rows are tab separated.
 func table(w io.Writer, write func(io.Writer)) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	buffered := bufio.NewWriter(w) // a tabwriter writes each cell and its padding by itself
+	tw := tabwriter.NewWriter(buffered, 0, 0, 3, ' ', 0)
 	write(tw)
-	return tw.Flush()
+	return errors.Join(tw.Flush(), buffered.Flush())
 }
 
 func size(bytes int64) string { return units.BytesSize(float64(bytes)) }
