@@ -82,5 +82,6 @@ func pluginArgs(args []string) ([]string, error) {
 	case *level != "":
 		globals = append(globals, "--log-level", *level)
 	}
-	return append(append(request, rest[1:]...), globals...), nil
+	// Behind the command they would be words for cobra to complete, or behind a --.
+	return append(append(request, globals...), rest[1:]...), nil
 }

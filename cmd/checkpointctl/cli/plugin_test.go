@@ -15,10 +15,11 @@ func TestPluginArgs(t *testing.T) {
 	for _, test := range []struct{ given, want []string }{
 		{[]string{"checkpointctl"}, []string{}},
 		{[]string{"checkpointctl", "list", "-q"}, []string{"list", "-q"}},
-		{[]string{"-H", "unix:///x", "-D", "checkpointctl", "rm", "-H"}, []string{"rm", "-H", "--docker-host", "unix:///x", "--log-level", "debug"}},
-		{[]string{"--log-level=warn", "--context", "default", "checkpointctl", "check"}, []string{"check", "--log-level", "warn"}},
+		{[]string{"-H", "unix:///x", "-D", "checkpointctl", "rm", "-H"}, []string{"--docker-host", "unix:///x", "--log-level", "debug", "rm", "-H"}},
+		{[]string{"--log-level=warn", "--context", "default", "checkpointctl", "check"}, []string{"--log-level", "warn", "check"}},
 		{[]string{"help", "checkpointctl", "list"}, []string{"help", "list"}},
 		{[]string{"__complete", "checkpointctl", "list", ""}, []string{"__complete", "list", ""}},
+		{[]string{"__complete", "-H", "unix:///x", "checkpointctl", "list", ""}, []string{"__complete", "--docker-host", "unix:///x", "list", ""}},
 	} {
 		got, err := pluginArgs(test.given)
 		if err != nil || !slices.Equal(got, test.want) || got == nil {
