@@ -137,9 +137,13 @@ func (c *Client) Remove(ctx context.Context, id string) error {
 	return translate(id, c.api.ContainerRemove(ctx, id, container.RemoveOptions{Force: true, RemoveVolumes: true}))
 }
 
-// RemoveVolume removes a volume that no container mounts.
+// RemoveVolume removes a volume, unless a container mounts it.
 func (c *Client) RemoveVolume(ctx context.Context, name string) error {
-	return translate(name, c.api.VolumeRemove(ctx, name, false))
+	err := c.api.VolumeRemove(ctx, name, false)
+	if errdefs.IsConflict(err) {
+		return nil
+	}
+	return translate(name, err)
 }
 
 // Exec runs a command in a container, and returns what it wrote, mixed, and its

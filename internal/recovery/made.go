@@ -33,7 +33,7 @@ const createLimit = 2 * time.Minute
 func (r *Recoverer) unmake(ctx context.Context, note metadata.Made) error {
 	now, err := r.docker.Inspect(ctx, cmp.Or(note.ID, note.Name))
 	if errors.Is(err, docker.ErrNoSuchContainer) {
-		return nil
+		return r.removeVolumes(ctx, note.Volumes)
 	}
 	if err != nil {
 		return err
@@ -54,7 +54,12 @@ func (r *Recoverer) unmake(ctx context.Context, note metadata.Made) error {
 	if err := r.docker.Remove(ctx, now.ID); err != nil && !errors.Is(err, docker.ErrNoSuchContainer) {
 		return err
 	}
-	for _, name := range note.Volumes {
+	return r.removeVolumes(ctx, note.Volumes)
+}
+
+// removeVolumes removes those that no container mounts.
+func (r *Recoverer) removeVolumes(ctx context.Context, names []string) error {
+	for _, name := range names {
 		if err := r.docker.RemoveVolume(ctx, name); err != nil && !errors.Is(err, docker.ErrNoSuchContainer) {
 			return err
 		}

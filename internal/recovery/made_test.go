@@ -37,13 +37,13 @@ func TestMakingLeft(t *testing.T) {
 	}{
 		"made":                {"made", func(*making) {}, []string{"made", "copy-data"}},
 		"not known":           {"", func(*making) {}, []string{"made", "copy-data"}},
-		"not made":            {"", func(d *making) { d.gone = true }, nil},
-		"removed":             {"made", func(d *making) { d.gone = true }, nil},
+		"not made":            {"", func(d *making) { d.gone = true }, []string{"copy-data"}},
+		"removed":             {"made", func(d *making) { d.gone = true }, []string{"copy-data"}},
 		"another's":           {"", func(d *making) { d.now.CreatedAt = began.Add(-time.Hour) }, nil},
 		"another's, later":    {"", func(d *making) { d.now.CreatedAt = began.Add(time.Hour) }, nil},
 		"runs":                {"made", func(d *making) { d.now.PID = 1 << 30 }, nil},
 		"ran":                 {"made", func(d *making) { d.now.StartedAt = began.Add(2 * time.Second) }, nil},
-		"another of its name": {"other", func(*making) {}, nil},
+		"another of its name": {"other", func(*making) {}, []string{"copy-data"}}, // Docker keeps it if that one mounts it
 	} {
 		d := &making{now: made}
 		test.change(d)
