@@ -65,7 +65,7 @@ e2e: bin/tools/gotestsum
 # the table of docs/reliability.md.
 apps: bin/tools/gotestsum
 	$(GO) vet -tags e2e,apps ./test/e2e/
-	$(gotestsum) -- -tags e2e,apps -count=1 -timeout 15m -parallel 4 -run '^(TestApplications|TestNewClients)$$' ./test/e2e/
+	$(gotestsum) -- -tags e2e,apps -count=1 -timeout 15m -parallel 4 -run '^(TestApplications|TestNewClients|TestPostgreSQLTravels)$$' ./test/e2e/
 
 # What needs a kernel with soft-dirty, cgroup v2 alone, or a reboot, in a VM.
 test-vm: bin/tools/gotestsum
