@@ -90,6 +90,7 @@ func (b *box) redis(args ...string) string {
 // checkpointed under load: all that was answered is there, in memory and in the
 // file.
 func TestRedisTravels(t *testing.T) {
+	t.Parallel()
 	for name, options := range map[string][]string{"redis-layer": nil, "redis-volume": {"-v", "/data"}} {
 		leave := func(file string) {
 			b := start(t, append(options, appsImage, "redis-server", "--dir", "/data", "--save", "", "--appendonly", "yes", "--protected-mode", "no", "--bind", "0.0.0.0")...)
@@ -151,6 +152,7 @@ func TestRedisTravels(t *testing.T) {
 
 // nginx with a changed configuration and an access log.
 func TestNginxTravels(t *testing.T) {
+	t.Parallel()
 	travel(t, "nginx", func(file string) {
 		b := start(t, appsImage, "nginx", "-c", "/nginx.conf", "-e", "/dev/stderr")
 		if !b.serves("served") {
