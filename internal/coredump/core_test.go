@@ -66,7 +66,7 @@ func TestWrite(t *testing.T) {
 	if len(heap) != 3*page || heap[0] != 'a' || heap[page] != 'b' || heap[2*page] != 0 {
 		t.Errorf("the heap has %d bytes", len(heap))
 	}
-	if text := memory[0x400000]; text == nil || len(text) != 0 {
+	if text := memory[criuimgtest.ProgramAt]; text == nil || len(text) != 0 {
 		t.Errorf("%d bytes of the program are in the core file, which are in the program's", len(text))
 	}
 	if !bytes.HasPrefix(memory[criuimgtest.SharedAt], []byte("shared")) || !bytes.HasPrefix(memory[criuimgtest.StackAt], []byte("app\x00-x\x00")) {
