@@ -13,6 +13,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/contents"
 	"github.com/checkpointctl/checkpointctl/internal/criuimg/criuimgtest"
+	"github.com/checkpointctl/checkpointctl/internal/snapshot"
 )
 
 const page = criuimgtest.PageSize
@@ -95,6 +96,81 @@ func TestRunOfTheSame(t *testing.T) {
 	}
 	r, err = Run(t.Context(), written(t, sample("abc")), written(t, sample("a")), true)
 	if err != nil || r.Equal() || r.Memory[0].Removed != 2 || r.Memory[0].Same != 1 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
+// Where mappings of two checkpoints lie over each other, each page is in one of them.
+func TestMappings(t *testing.T) {
+	area := func(start, end uint64, path string) snapshot.Mapping {
+		return snapshot.Mapping{Start: start * page, End: end * page, Path: path}
+	}
+	for name, c := range map[string]struct {
+		before, after []snapshot.Mapping
+		want          []string
+	}{
+		"as it was": {[]snapshot.Mapping{area(1, 3, "a")}, []snapshot.Mapping{area(1, 3, "a")}, []string{"a 1-3 "}},
+		"grew down": {[]snapshot.Mapping{area(5, 8, "a")}, []snapshot.Mapping{area(3, 8, "a")}, []string{"a 3-8 changed"}},
+		"shrank":    {[]snapshot.Mapping{area(3, 9, "a")}, []snapshot.Mapping{area(5, 7, "a")}, []string{"a 3-9 changed"}},
+		"shrank before another": {
+			[]snapshot.Mapping{area(3, 9, "a")}, []snapshot.Mapping{area(3, 5, "a"), area(7, 8, "b")}, []string{"a 3-7 changed", "b 7-8 new", "a 8-9 gone"},
+		},
+		"another in its middle": {[]snapshot.Mapping{area(1, 9, "a")}, []snapshot.Mapping{area(4, 5, "b")}, []string{"a 1-4 gone", "b 4-5 new", "a 5-9 gone"}},
+		"split":                 {[]snapshot.Mapping{area(1, 9, "a")}, []snapshot.Mapping{area(1, 3, "a"), area(6, 9, "a")}, []string{"a 1-3 changed", "a 3-9 changed"}},
+		"merged":                {[]snapshot.Mapping{area(1, 3, "a"), area(5, 9, "a")}, []snapshot.Mapping{area(1, 9, "a")}, []string{"a 1-9 changed"}},
+		"moved":                 {[]snapshot.Mapping{area(1, 3, "a")}, []snapshot.Mapping{area(5, 7, "a")}, []string{"a 1-3 gone", "a 5-7 new"}},
+	} {
+		got := []string{}
+		for _, m := range mappings(&snapshot.Process{Mappings: c.before}, &snapshot.Process{Mappings: c.after}) {
+			got = append(got, fmt.Sprintf("%s %d-%d %s", m.Name, m.Start/page, m.End/page, m.Change))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// What a process no longer maps is told, also if it was shared.
+func TestRunWithGoneMemory(t *testing.T) {
+	before, after := sample("abc"), sample("abc")
+	before.Heap, after.Shared = pages("abcdefgh"), nil
+	r, err := Run(t.Context(), written(t, before), written(t, after), false)
+	if err != nil || r.Equal() {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	want := Memory{PID: 1, Start: criuimgtest.HeapAt, End: criuimgtest.HeapAt + 9*page, Name: "[heap]", Change: Changed, Removed: 5, Same: 3}
+	if r.Memory[0] != want {
+		t.Errorf("%+v", r.Memory[0])
+	}
+	if shared := r.Memory[len(r.Memory)-1]; shared.Name != "[shared]" || shared.Removed != 1 {
+		t.Errorf("%+v", shared)
+	}
+}
+
+// Sockets that have the same addresses are as many as there are.
+func TestBySocket(t *testing.T) {
+	one := snapshot.Socket{Protocol: "tcp", Local: "0.0.0.0:80", State: "listening", Options: []string{"reuseport"}}
+	list := differences(0, bySocket([]snapshot.Socket{one}), bySocket([]snapshot.Socket{one, one}))
+	if got := lines(list); !slices.Equal(got, []string{`0 tcp 0.0.0.0:80 (2) new "" "listening, 0 bytes received, 0 to send, reuseport"`}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// Arguments and variables that one checkpoint lacks are not gone.
+func TestRunWithoutText(t *testing.T) {
+	c := written(t, sample("abc"))
+	dir, _ := sample("abc").Write(t)
+	for _, name := range []string{"pagemap-1.img", "pages-1.img"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bare, err := contents.FromFile(t.Context(), dir, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), c, bare, false)
+	if err != nil || len(r.Processes)+len(r.Env) != 0 || r.Memory[0].Removed != 3 {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
