@@ -2,6 +2,7 @@
 package compare
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,13 +24,15 @@ const (
 // Result is what differs. Of what is in both alike, nothing is told, but for the pages
 // of mappings.
 type Result struct {
-	A         string       `json:"a"`
-	B         string       `json:"b"`
-	Processes []Difference `json:"processes"`
-	FDs       []Difference `json:"fds"`
-	Sockets   []Difference `json:"sockets"`
-	Env       []Difference `json:"env"`
-	Memory    []Memory     `json:"memory"`
+	A string `json:"a"`
+	B string `json:"b"`
+	// Names are of processes by their PID, as the second checkpoint has them if it does.
+	Names     map[uint32]string `json:"process_names"`
+	Processes []Difference      `json:"processes"`
+	FDs       []Difference      `json:"fds"`
+	Sockets   []Difference      `json:"sockets"`
+	Env       []Difference      `json:"env"`
+	Memory    []Memory          `json:"memory"`
 	// Files are of the container's writable layer. FilesCompared says whether both
 	// checkpoints have one that can be read.
 	Files         []Difference `json:"files"`
@@ -61,7 +64,7 @@ func Run(ctx context.Context, a, b *contents.Contents, secrets bool) (*Result, e
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", b.Name, err)
 	}
-	r := &Result{A: a.Name, B: b.Name, Processes: []Difference{}, FDs: []Difference{}, Sockets: []Difference{}, Env: []Difference{}, Memory: []Memory{}, Files: []Difference{}}
+	r := &Result{A: a.Name, B: b.Name, Names: map[uint32]string{}, Processes: []Difference{}, FDs: []Difference{}, Sockets: []Difference{}, Env: []Difference{}, Memory: []Memory{}, Files: []Difference{}}
 	hide := func(list []string, of func([]string) []string) []string {
 		if secrets {
 			return list
@@ -70,6 +73,7 @@ func Run(ctx context.Context, a, b *contents.Contents, secrets bool) (*Result, e
 	}
 	for _, pid := range pids(from, to) {
 		p, q := from.Process(pid), to.Process(pid)
+		r.Names[pid] = cmp.Or(q, p).Name
 		before, err := textOf(from, p)
 		if err != nil {
 			return nil, err

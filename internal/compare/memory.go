@@ -18,7 +18,8 @@ type Memory struct {
 	PID     uint32 `json:"pid"`
 	Start   uint64 `json:"start"` // address, in bytes
 	End     uint64 `json:"end"`
-	Name    string `json:"name"` // path of the file, or what memory it is
+	Name    string `json:"name"`             // path of the file, or what memory it is
+	Shared  bool   `json:"shared,omitempty"` // with other processes; told once, of the first of them
 	Change  string `json:"change,omitempty"`
 	Added   uint64 `json:"added"`   // only the second checkpoint has them
 	Removed uint64 `json:"removed"` // only the first one
@@ -29,6 +30,18 @@ type Memory struct {
 
 // Differs says whether the mapping itself or any page of it is not as it was.
 func (m Memory) Differs() bool { return m.Change != "" || m.Added+m.Removed+m.Changed > 0 }
+
+// Pages is how many pages either checkpoint has.
+func (m Memory) Pages() uint64 { return m.Added + m.Removed + m.Changed + m.Same + m.Unknown }
+
+// Add adds the pages of another mapping.
+func (m *Memory) Add(o Memory) {
+	m.Added += o.Added
+	m.Removed += o.Removed
+	m.Changed += o.Changed
+	m.Same += o.Same
+	m.Unknown += o.Unknown
+}
 
 // memory compares the memory of a process that is in both.
 func (r *Result) memory(ctx context.Context, from, to *snapshot.Snapshot, p, q *snapshot.Process) error {
@@ -45,7 +58,7 @@ func (r *Result) memory(ctx context.Context, from, to *snapshot.Snapshot, p, q *
 		split(areas, address, end, add)
 	})
 	for _, m := range areas {
-		if m.Change != "" || m.Added+m.Removed+m.Changed+m.Same+m.Unknown > 0 {
+		if m.Change != "" || m.Pages() > 0 {
 			r.Memory = append(r.Memory, m)
 		}
 	}
@@ -240,7 +253,7 @@ func (r *Result) shared(ctx context.Context, from, to *snapshot.Snapshot) error 
 // piece compares two pieces of shared memory, of which one may be of no image, and
 // tells it under the address of the shown one.
 func (r *Result) piece(ctx context.Context, from, to *snapshot.Snapshot, old, is, shown snapshot.Piece, change string) error {
-	m := Memory{PID: shown.PIDs[0], Start: shown.First.Start, End: shown.First.End, Name: shown.First.Name(), Change: change}
+	m := Memory{PID: shown.PIDs[0], Start: shown.First.Start, End: shown.First.End, Name: shown.First.Name(), Shared: true, Change: change}
 	a, err := openPiece(from, old)
 	if err != nil {
 		return err

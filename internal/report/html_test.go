@@ -9,9 +9,48 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/snapshot"
 )
 
+// hostile is what a process may be called.
+const hostile = `"><script>alert(1)</script><img src=http://evil/>` + "\u202e"
+
+// wellFormed fails the test unless all elements of a page are closed, those that are not
+// empty by themselves, and nothing on it comes from elsewhere.
+func wellFormed(t *testing.T, page string) {
+	t.Helper()
+	var within []string
+	for _, tag := range regexp.MustCompile(`<(/?)([a-z0-9]+)[^>]*>`).FindAllStringSubmatch(page, -1) {
+		switch name := tag[2]; {
+		case name == "meta":
+		case tag[1] == "":
+			within = append(within, name)
+		case len(within) == 0 || within[len(within)-1] != name:
+			t.Fatalf("</%s> closes %q", name, within)
+		default:
+			within = within[:len(within)-1]
+		}
+	}
+	if len(within) != 0 {
+		t.Errorf("%q are not closed", within)
+	}
+	known := regexp.MustCompile(`^ (lang|charset|name|content|http-equiv|class|title)="[^"]*"$|^ style="(width: [0-9.]+%|margin-left: [0-9]+em)"$`)
+	for _, tag := range regexp.MustCompile(`<[a-z0-9]+([^>]*)>`).FindAllStringSubmatch(page, -1) {
+		for _, attribute := range regexp.MustCompile(` [^ =]+(="[^"]*")?`).FindAllString(tag[1], -1) {
+			if !known.MatchString(attribute) {
+				t.Errorf("%s has %s", tag[0], attribute)
+			}
+		}
+	}
+	for _, bad := range []string{`<(script|img|link|iframe|object|embed|base|form)`, `@import`, `url\(`, `ZgotmplZ`, "\u202e"} {
+		if found := regexp.MustCompile(bad).FindString(page); found != "" {
+			t.Errorf("the page has %q", found)
+		}
+	}
+	if !strings.Contains(page, `content="default-src 'none'; style-src 'unsafe-inline'"`) {
+		t.Error("the browser is not told to load nothing")
+	}
+}
+
 // What a checkpoint holds is text on the page, whatever it says.
 func TestWriteHTML(t *testing.T) {
-	const hostile = `"><script>alert(1)</script><img src=http://evil/>`
 	s := sample()
 	s.Name, s.Args, s.Env = hostile, []string{hostile}, []string{"A=" + hostile}
 	dir, _ := s.Write(t)
@@ -28,11 +67,7 @@ func TestWriteHTML(t *testing.T) {
 	if n := strings.Count(text, "&lt;script&gt;"); n < 6 {
 		t.Errorf("the text is there %d times", n)
 	}
-	for _, bad := range []string{`<script`, `<img`, `(src|href)="`, `@import`, `url\(`, `ZgotmplZ`} {
-		if found := regexp.MustCompile(bad).FindString(text); found != "" {
-			t.Errorf("the page has %q", found)
-		}
-	}
+	wellFormed(t, text)
 	for _, want := range []string{`<b>1</b>`, `Thread 2`, `class="heap" style="width: `, `172.17.0.2:40000`, `(deleted)`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the page has no %s", want)

@@ -32,7 +32,7 @@ var allowed = map[string][]string{
 	"internal/contents":              {"internal/archive", "internal/checkpoint", "internal/criuimg", "internal/metadata", "internal/seal"},
 	"internal/coredump":              {"internal/criuimg", "internal/linux/sparse", "internal/snapshot"},
 	"internal/redact":                nil,
-	"internal/report":                {"internal/contents", "internal/criuimg", "internal/metadata", "internal/redact", "internal/snapshot"},
+	"internal/report":                {"internal/compare", "internal/contents", "internal/criuimg", "internal/metadata", "internal/redact", "internal/snapshot"},
 	"internal/snapshot":              {"internal/criuimg", "internal/linux"},
 	"internal/criu":                  {"internal/criuimg"},
 	"internal/criuimg":               nil,
