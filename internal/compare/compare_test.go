@@ -3,6 +3,7 @@ package compare
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -192,6 +193,9 @@ func TestRunWithMissingPages(t *testing.T) {
 	}
 }
 
+// deletedFiles lists what is deleted, beside the layer.
+const deletedFiles = "deleted.files"
+
 // packed writes an archive of a checkpoint with a layer that has these files.
 func packed(t *testing.T, s criuimgtest.Sample, files map[string]string) *contents.Contents {
 	t.Helper()
@@ -208,7 +212,9 @@ func packed(t *testing.T, s criuimgtest.Sample, files map[string]string) *conten
 	}
 	w := tar.NewWriter(&layer)
 	for name, data := range files {
-		write(w, name, data)
+		if name != deletedFiles {
+			write(w, name, data)
+		}
 	}
 	archive := tar.NewWriter(&all)
 	names, err := filepath.Glob(filepath.Join(dir, "*.img"))
@@ -222,6 +228,7 @@ func packed(t *testing.T, s criuimgtest.Sample, files map[string]string) *conten
 		write(archive, "checkpoint/"+filepath.Base(name), string(data))
 	}
 	write(archive, "rootfs-diff.tar", layer.String())
+	write(archive, deletedFiles, cmp.Or(files[deletedFiles], "[]"))
 	if err = errors.Join(err, archive.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -235,17 +242,23 @@ func packed(t *testing.T, s criuimgtest.Sample, files map[string]string) *conten
 }
 
 func TestFiles(t *testing.T) {
-	a := packed(t, sample("a"), map[string]string{"etc/same": "x", "etc/gone": "x", "etc/longer": "x"})
-	b := packed(t, sample("a"), map[string]string{"etc/same": "x", "etc/new": "x", "etc/longer": "xx"})
+	a := packed(t, sample("a"), map[string]string{"etc/same": "x", "etc/gone": "x", "etc/longer": "x", "etc/.wh.left": "", "bin/listed": "x"})
+	b := packed(t, sample("a"), map[string]string{"etc/same": "x", "etc/new": "x", "etc/longer": "xx", "etc/left": "x", "var/.wh..wh..opq": "", deletedFiles: `["/bin/listed"]`})
 	r, err := Run(t.Context(), a, b, false)
 	if err != nil || !r.FilesCompared {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	var got []string
 	for _, d := range r.Files {
-		got = append(got, d.Name+" "+d.Change)
+		change := d.Change
+		for _, side := range []string{d.Before, d.After} {
+			if side == deleted {
+				change += ", deleted"
+			}
+		}
+		got = append(got, d.Name+" "+change)
 	}
-	if want := []string{"/etc/gone gone", "/etc/longer changed", "/etc/new new"}; !slices.Equal(got, want) {
+	if want := []string{"/bin/listed changed, deleted", "/etc/gone gone", "/etc/left changed, deleted", "/etc/longer changed", "/etc/new new", "/var/ new"}; !slices.Equal(got, want) {
 		t.Errorf("got %q", strings.Join(got, "; "))
 	}
 }

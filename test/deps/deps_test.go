@@ -27,7 +27,7 @@ var allowed = map[string][]string{
 	"internal/restore":               {"internal/changes", "internal/checkpoint", "internal/criu", "internal/criuimg", "internal/docker", "internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/hold", "internal/linux/netns", "internal/linux/sockdiag", "internal/linux/tasks", "internal/metadata", "internal/mounts", "internal/runtime", "internal/seal"},
 	"internal/docker":                {"internal/linux", "internal/mounts", "internal/runtime"},
 	"internal/dockerd":               {"internal/linux", "internal/runtime"},
-	"internal/compare":               {"internal/contents", "internal/criuimg", "internal/redact", "internal/snapshot"},
+	"internal/compare":               {"internal/contents", "internal/criuimg", "internal/layer", "internal/redact", "internal/snapshot"},
 	"internal/config":                nil,
 	"internal/contents":              {"internal/archive", "internal/checkpoint", "internal/criuimg", "internal/metadata", "internal/seal"},
 	"internal/coredump":              {"internal/criuimg", "internal/linux/sparse", "internal/snapshot"},
