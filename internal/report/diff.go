@@ -72,12 +72,19 @@ func (m diffMemory) Shares() []share {
 }
 
 func pagesText(m compare.Memory) string {
-	size := func(n uint64) string { return amountText(n * criuimg.PageSize) }
-	text := fmt.Sprintf("%s added, %s removed, %s changed, %s the same", size(m.Added), size(m.Removed), size(m.Changed), size(m.Same))
-	if m.Unknown > 0 {
-		text += fmt.Sprintf(", %s unknown", size(m.Unknown))
+	var list []string
+	for _, s := range []struct {
+		pages uint64
+		what  string
+	}{{m.Added, "added"}, {m.Removed, "removed"}, {m.Changed, "changed"}, {m.Same, "the same"}, {m.Unknown, "unknown"}} {
+		if s.pages > 0 {
+			list = append(list, amountText(s.pages*criuimg.PageSize)+" "+s.what)
+		}
 	}
-	return text
+	if list == nil {
+		return "no pages"
+	}
+	return strings.Join(list, ", ")
 }
 
 // WriteDiff writes what differs as a page that loads nothing and runs nothing. All that

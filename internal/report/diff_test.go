@@ -30,7 +30,7 @@ func TestWriteDiff(t *testing.T) {
 		t.Errorf("the text is there %d times", n)
 	}
 	for _, want := range []string{
-		`<b>1 app</b> <span class="dim">- added, - removed, 8KiB changed,`, `<tr><th>Environments</th><td>1 new, 2 changed</td></tr>`, `<td>1 app</td><td class="changed">changed</td>`,
+		`<b>1 app</b> <span class="dim">8KiB changed,`, `<tr><th>Environments</th><td>1 new, 2 changed</td></tr>`, `<td>1 app</td><td class="changed">changed</td>`,
 		`HOME`, `/root`, `(hidden)`, `172.17.0.2:81`, `Files were not compared`,
 	} {
 		if !strings.Contains(text, want) {

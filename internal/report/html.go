@@ -15,10 +15,11 @@ import (
 // documentPage is what the template is given.
 type documentPage struct {
 	*Document
-	Title  string
-	Kinds  []string
-	Shares []share // of all memory
-	Widest uint64  // bytes
+	Title    string
+	Sections []section
+	Kinds    []string
+	Shares   []share // of all memory
+	Widest   uint64  // bytes
 }
 
 // minRows is how many rows every process may have on a page.
@@ -35,6 +36,7 @@ func (d *Document) WriteHTML(w io.Writer) error {
 	for _, m := range d.Maps {
 		p.Widest = max(p.Widest, (m.Pages.Present+m.Pages.Parent)*criuimg.PageSize)
 	}
+	p.Sections = d.sections()
 	most := max(minRows, maxRows/max(1, len(d.Processes), len(d.Maps), len(d.FDs), len(d.Env)))
 	return writePage(w, "document.html", template.FuncMap{
 		"indent":  func(depth int) int { return 2 * min(depth, 20) },
@@ -43,6 +45,27 @@ func (d *Document) WriteHTML(w io.Writer) error {
 		"command": func(p Process) string { return cut(p.Command()) },
 		"largest": func(list []Mapping) rows { return largest(list, most) },
 	}, p)
+}
+
+// sections are the parts that have something to show. One alone needs no links.
+func (d *Document) sections() []section {
+	var list []section
+	for _, s := range []struct {
+		section
+		there bool
+	}{
+		{section{"memory", "Memory"}, d.Overview != nil}, {section{"processes", "Processes"}, len(d.Processes) > 0}, {section{"maps", "Memory maps"}, len(d.Maps) > 0},
+		{section{"sockets", "Sockets"}, len(d.Sockets) > 0}, {section{"fds", "Open files"}, len(d.FDs) > 0}, {section{"mounts", "Mounts"}, len(d.Mounts) > 0},
+		{section{"env", "Environments"}, len(d.Env) > 0},
+	} {
+		if s.there {
+			list = append(list, s.section)
+		}
+	}
+	if len(list) < 2 {
+		return nil
+	}
+	return list
 }
 
 // largest are the mappings with most in images, in the order of their addresses.

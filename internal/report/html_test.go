@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"fmt"
 	"regexp"
 	"strings"
 	"testing"
@@ -31,7 +32,7 @@ func wellFormed(t *testing.T, page string) {
 	if len(within) != 0 {
 		t.Errorf("%q are not closed", within)
 	}
-	known := regexp.MustCompile(`^ (lang|charset|name|content|http-equiv|class|title)="[^"]*"$|^ style="(width: [0-9.]+%|margin-left: [0-9]+em)"$`)
+	known := regexp.MustCompile(`^ (lang|charset|name|content|http-equiv|class|title)="[^"]*"$|^ id="[a-z]+"$|^ href="#[a-z]+"$|^ style="(width: [0-9.]+%|margin-left: [0-9]+em)"$`)
 	for _, tag := range regexp.MustCompile(`<[a-z0-9]+([^>]*)>`).FindAllStringSubmatch(page, -1) {
 		for _, attribute := range regexp.MustCompile(` [^ =]+(="[^"]*")?`).FindAllString(tag[1], -1) {
 			if !known.MatchString(attribute) {
@@ -84,6 +85,69 @@ func TestWriteHTMLOfOneView(t *testing.T) {
 	var out bytes.Buffer
 	if err := d.WriteHTML(&out); err != nil || !strings.Contains(out.String(), "API_TOKEN=(hidden)") || strings.Contains(out.String(), "hunter2") || strings.Contains(out.String(), "<h2>Sockets") {
 		t.Errorf("%s, %v", out.String(), err)
+	}
+}
+
+// crowd is a checkpoint of many processes, each of which has much.
+func crowd(processes int) *Document {
+	d := &Document{Overview: &Overview{Name: "crowd", Processes: processes, Threads: processes, Links: 1}}
+	for pid := range uint32(processes) {
+		maps := ProcessMaps{PID: pid, Name: "worker"}
+		for i := range uint64(300) {
+			start := 0x7f0000000000 + i<<20
+			m := Mapping{snapshot.Mapping{Start: start, End: start + 1<<16, Perms: "rw-p", Kind: snapshot.File, Path: fmt.Sprintf("/usr/lib/x86_64-linux-gnu/library-%d.so", i)}, snapshot.Pages{Total: 16, Present: i % 16}}
+			maps.Mappings = append(maps.Mappings, m)
+			maps.Pages.Add(m.Pages)
+		}
+		fds, env := ProcessFDs{PID: pid}, ProcessEnv{PID: pid}
+		for i := range uint32(200) {
+			fds.Descriptors = append(fds.Descriptors, snapshot.Descriptor{FD: i, Type: "file", Name: "/var/log/worker.log"})
+			env.Env = append(env.Env, fmt.Sprintf("VARIABLE_%d=value", i))
+		}
+		args := []string{"worker", strings.Repeat("x", 10*maxCell)}
+		d.Processes = append(d.Processes, Process{&snapshot.Process{PID: pid, Name: "worker", Depth: int(pid), Threads: make([]snapshot.Thread, 100)}, args})
+		d.Maps, d.FDs, d.Env = append(d.Maps, maps), append(d.FDs, fds), append(d.Env, env)
+	}
+	return d
+}
+
+// A page is of a size that a browser shows at once, and says what it leaves out.
+func TestWriteHTMLOfManyProcesses(t *testing.T) {
+	var out bytes.Buffer
+	if err := crowd(500).WriteHTML(&out); err != nil {
+		t.Fatal(err)
+	}
+	page := out.String()
+	if len(page) > 10<<20 {
+		t.Errorf("the page has %d bytes", len(page))
+	}
+	for want, n := range map[string]int{
+		"<b>499</b>": 4, "and 280 more, which --json shows": 500, "and 180 more, which --json shows": 1000, "and 80 more, which --json shows": 500,
+		"(40967 bytes)": 500, `<a href="#maps">Memory maps</a>`: 1, `<h2 id="maps">`: 1, "1 set of images": 1,
+	} {
+		if got := strings.Count(page, want); got != n {
+			t.Errorf("%q is there %d times, want %d", want, got, n)
+		}
+	}
+	out.Reset()
+	if err := crowd(20).WriteHTML(&out); err != nil {
+		t.Fatal(err)
+	}
+	wellFormed(t, out.String())
+}
+
+// Mappings of which nothing is in images are the first to be left out.
+func TestLargest(t *testing.T) {
+	list := make([]Mapping, 5)
+	for i := range list {
+		list[i].Start, list[i].Pages.Present = uint64(i), uint64(i%3)
+	}
+	r := largest(list, 2)
+	if kept := r.Rows.([]Mapping); len(kept) != 2 || kept[0].Start != 1 || kept[1].Start != 2 || r.More != 3 {
+		t.Errorf("%+v", r)
+	}
+	if r := largest(list, 5); r.More != 0 || len(r.Rows.([]Mapping)) != 5 {
+		t.Errorf("%+v", r)
 	}
 }
 

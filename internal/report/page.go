@@ -44,16 +44,28 @@ func few(list any, most int) rows {
 // are escaped, and what would change the order of others is shown, not obeyed.
 func writePage(w io.Writer, name string, funcs template.FuncMap, data any) error {
 	t, err := template.New(name).Funcs(template.FuncMap{
-		"size":  amountText,
-		"bytes": func(n int64) string { return amountText(uint64(n)) },
-		"pages": func(n uint64) string { return amountText(n * criuimg.PageSize) },
-		"cut":   cut,
-		"few":   func(list any) rows { return few(list, maxRows) },
+		"size":   amountText,
+		"bytes":  func(n int64) string { return amountText(uint64(n)) },
+		"pages":  func(n uint64) string { return amountText(n * criuimg.PageSize) },
+		"amount": func(n uint64) string { return units.BytesSize(float64(n * criuimg.PageSize)) },
+		"count":  count,
+		"cut":    cut,
+		"few":    func(list any) rows { return few(list, maxRows) },
 	}).Funcs(funcs).ParseFS(pages, "page.html", name)
 	if err != nil {
 		return err
 	}
 	return t.Execute(visible{w}, data)
+}
+
+// section is one that the page links to.
+type section struct{ Anchor, Title string }
+
+func count(n int, one, more string) string {
+	if n == 1 {
+		more = one
+	}
+	return fmt.Sprintf("%d %s", n, more)
 }
 
 // maxCell is how much of a text is on the page, in bytes.
