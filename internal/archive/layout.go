@@ -14,7 +14,7 @@ import (
 	v1 "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// A checkpoint may be an image in an OCI layout: what `ctr image export` and
+// A checkpoint may be an image in an OCI layout: what `ctr image export --skip-manifest-json` and
 // `podman save --format oci-archive` write.
 const (
 	// containerdImages is the tar of the images (containerd, core/images/mediatypes.go,
