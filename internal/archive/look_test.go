@@ -242,6 +242,13 @@ func FuzzLook(f *testing.F) {
 			return
 		}
 		defer func() { _ = o.Close() }()
+		_, _ = o.Deleted()
+		if layer, err := o.RootFS(); err == nil {
+			for files := tar.NewReader(io.LimitReader(layer, 1<<20)); err == nil; {
+				_, err = files.Next()
+			}
+			_ = layer.Close()
+		}
 		for _, images := range o.Images() {
 			entries, err := fs.ReadDir(images, ".")
 			if err != nil {

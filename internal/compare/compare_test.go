@@ -263,6 +263,52 @@ func TestFiles(t *testing.T) {
 	}
 }
 
+// Whatever images hold, they are refused, or each of their pages is told once.
+func FuzzRun(f *testing.F) {
+	dir, _ := sample("abc").Write(f)
+	for _, name := range []string{"pstree.img", "core-1.img", "mm-1.img", "files.img", "fdinfo-1.img", "pagemap-1.img", "pagemap-shmem-77.img", "pages-1.img", "tcp-stream-111.img"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(name, data)
+	}
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		if filepath.Base(name) != name || !strings.HasSuffix(name, ".img") || len(name) > 40 {
+			return
+		}
+		dir, _ := sample("abc").Write(t)
+		criuimgtest.Write(t, dir, map[string][]byte{name: data})
+		other, err := contents.FromFile(t.Context(), dir, nil, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := written(t, sample("abX"))
+		there, err := Run(t.Context(), c, other, false)
+		if err != nil {
+			return
+		}
+		back, err := Run(t.Context(), other, c, false)
+		if err != nil {
+			t.Fatalf("compared one way alone: %v", err)
+		}
+		same, _ := Run(t.Context(), other, other, false)
+		if !same.Equal() {
+			t.Errorf("differs from itself: %+v", same)
+		}
+		var a, b Memory
+		for _, m := range there.Memory {
+			a.Add(m)
+		}
+		for _, m := range back.Memory {
+			b.Add(m)
+		}
+		if a.Added != b.Removed || a.Removed != b.Added || a.Changed != b.Changed || a.Same != b.Same || a.Unknown != b.Unknown {
+			t.Errorf("%+v, and back %+v", a, b)
+		}
+	})
+}
+
 func BenchmarkRun(b *testing.B) {
 	data := make([]byte, 64<<20)
 	for i := 0; i < len(data); i += 8 {

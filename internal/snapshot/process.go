@@ -83,13 +83,13 @@ func hasMemory(state uint32) bool { return state == stateAlive || state == state
 
 // fill reads what the images say of a process.
 func (s *Snapshot) fill(p *Process) error {
-	state := uint32(0)
+	state, leader := uint32(0), &criu_core.CoreEntry{}
 	err := criuimg.Decode(s.chain[0], fmt.Sprintf("core-%d.img", p.PID), func(m proto.Message) error {
 		e, ok := m.(*criu_core.CoreEntry)
 		if !ok {
 			return nil
 		}
-		state = e.GetTc().GetTaskState()
+		state, leader = e.GetTc().GetTaskState(), e
 		p.core(e)
 		if e.GetIds() != nil {
 			p.filesID = e.GetIds().GetFilesId()
@@ -105,7 +105,7 @@ func (s *Snapshot) fill(p *Process) error {
 			return fmt.Errorf("pstree.img: thread %d is there twice", tid)
 		}
 		s.tids[p.Threads[i].TID] = true
-		if err := s.thread(p, &p.Threads[i]); err != nil {
+		if err := s.thread(p, &p.Threads[i], leader); err != nil {
 			return err
 		}
 	}
@@ -161,26 +161,34 @@ func (p *Process) core(e *criu_core.CoreEntry) {
 	p.Timers = timers(tc.GetTimers())
 }
 
-// thread reads the image of a thread.
-func (s *Snapshot) thread(p *Process, t *Thread) error {
+// thread reads the image of a thread. That of the first one is the process's.
+func (s *Snapshot) thread(p *Process, t *Thread, leader *criu_core.CoreEntry) error {
+	if t.TID == p.PID {
+		t.fill(p, leader)
+		return nil
+	}
 	return criuimg.Decode(s.chain[0], fmt.Sprintf("core-%d.img", t.TID), func(m proto.Message) error {
 		e, ok := m.(*criu_core.CoreEntry)
 		if !ok {
 			return nil
 		}
-		c := e.GetThreadCore()
-		t.Name, t.Nice = c.GetComm(), c.GetSchedNice()
-		if t.Name == "" {
-			t.Name = p.Name
-		}
-		blocked := c.GetBlkSigset()
-		if t.TID == p.PID {
-			blocked = e.GetTc().GetBlkSigset()
-		}
-		t.Blocked, t.Pending = signalSet(blocked), pending(c.GetSignalsP())
-		t.Credentials, t.Registers = credentials(e), registers(e)
+		t.fill(p, e)
 		return nil
 	})
+}
+
+func (t *Thread) fill(p *Process, e *criu_core.CoreEntry) {
+	c := e.GetThreadCore()
+	t.Name, t.Nice = c.GetComm(), c.GetSchedNice()
+	if t.Name == "" {
+		t.Name = p.Name
+	}
+	blocked := c.GetBlkSigset()
+	if t.TID == p.PID {
+		blocked = e.GetTc().GetBlkSigset()
+	}
+	t.Blocked, t.Pending = signalSet(blocked), pending(c.GetSignalsP())
+	t.Credentials, t.Registers = credentials(e), registers(e)
 }
 
 func credentials(e *criu_core.CoreEntry) Credentials {
