@@ -46,6 +46,34 @@ func results() Results {
 	return Results{Cases: []Case{c}}
 }
 
+func TestReportOfALookIntoCheckpoints(t *testing.T) {
+	memory := Case{Name: "look-into-2048-MiB", Bytes: 2 << 30, Series: []Series{{Peer: ours, Op: "search"}, {Peer: ours, Op: "diff"}, {Peer: other, Op: "search"}}}
+	memory.Series[0].add(sample{total: 1_000_000, peak: 65 << 20})
+	memory.Series[1].add(sample{total: 6_000_000, peak: 20 << 20})
+	memory.Series[2].add(sample{total: 300_000_000})
+	processes := Case{Name: "look-into-200-processes", Series: []Series{{Peer: ours, Op: "ps"}}}
+	processes.Series[0].add(sample{total: 200_000, peak: 20 << 20})
+	text := markdown(Results{Absent: map[string]string{crit: "not on PATH"}, Cases: []Case{memory, processes}})
+	for _, want := range []string{
+		"| look-into-2048-MiB | 1 | 1000 ms | 65MiB | 6000 ms | 20MiB | – | 300.0 s | – | – | – |", "| look-into-200-processes | 1 | – | – | – | – | 200 ms | – | – | – | – |",
+		"| look-into-2048-MiB | search: 1 GB each second | 2147 ms | 1000 ms | met |", "| look-into-2048-MiB | search: peak memory | 64MiB | 65MiB | **missed** |",
+		"| look-into-2048-MiB | difference of two of 2 GiB: 5 s | 5000 ms | 6000 ms | **missed** |", "| look-into-200-processes | processes: 0.3 s | 300 ms | 200 ms | met |",
+		"- crit: not on PATH",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("lacks %q:\n%s", want, text)
+		}
+	}
+}
+
+func TestIsNothing(t *testing.T) {
+	for script, want := range map[string]bool{"exit 1": true, "echo no >&2; exit 1": false, "exit 2": false} {
+		if _, err := execute(t.Context(), "sh", "-c", script); isNothing(err) != want {
+			t.Errorf("%s: %v", script, err)
+		}
+	}
+}
+
 func TestReportSaysWhatWasMetAndRefused(t *testing.T) {
 	text := markdown(results())
 	for _, want := range []string{

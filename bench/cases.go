@@ -21,7 +21,7 @@ type spec struct {
 func cases(short bool) []spec {
 	if short {
 		list := []spec{small(1), memory(64, 1)}
-		return append(list, batch(2, 1), store(100, 1))
+		return append(list, batch(2, 1), store(100, 1), lookIntoMemory(64, 1), lookIntoProcesses(20, 1))
 	}
 	half, two, big := memory(512, 5), memory(2048, 5), redis(5)
 	half.dockerBacks = 3
@@ -30,6 +30,7 @@ func cases(short bool) []spec {
 	return []spec{
 		small(9), memory(64, 7), half, two, sparse(5), processes(5), files(5), tcp(5), big,
 		batch(8, 5), batch(32, 3), store(10000, 5),
+		lookIntoMemory(2048, 5), lookIntoProcesses(200, 5),
 	}
 }
 

@@ -39,6 +39,24 @@ func goals(c Case, all Results) []goal {
 	if c.Name == "batch-of-8" {
 		add("batch: 0.6 of one after the other", total, c.median("batch", atOnce, total), c.median("batch", inTurn, total), 0.6, 0)
 	}
+	return append(list, lookGoals(c)...)
+}
+
+// lookGoals are of looking into checkpoints that are in the page cache.
+func lookGoals(c Case) []goal {
+	var list []goal
+	add := func(what, op string, f figure, allowed int64) {
+		if got := c.median(op, ours, f); got > 0 {
+			list = append(list, goal{what: what, figure: f, got: got, allowed: allowed})
+		}
+	}
+	const gigabyte = 1_000_000_000
+	add("search: 1 GB each second", "search", total, c.Bytes*1_000_000/gigabyte)
+	add("search: peak memory", "search", peak, 64<<20)
+	if c.Bytes >= 2<<30 {
+		add("difference of two of 2 GiB: 5 s", "diff", total, 5_000_000)
+	}
+	add("processes: 0.3 s", "ps", total, 300_000)
 	return list
 }
 

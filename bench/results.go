@@ -42,7 +42,7 @@ type Case struct {
 // figures that the peer does not give are missing.
 type Series struct {
 	Peer    string             `json:"peer"`
-	Op      string             `json:"op"` // checkpoint, restore, batch, list or prune
+	Op      string             `json:"op"` // checkpoint, restore, batch, list, prune, search, diff or ps
 	Refused string             `json:"refused,omitempty"`
 	Runs    map[figure][]int64 `json:"runs,omitempty"`
 }

@@ -13,6 +13,18 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cd "$top"
 failed=0
+
+# all prints FILE:TARGET of each target.
+all() { grep -rEo '^func Fuzz\w+' cmd internal --include='*_test.go' | sed 's/func //' | sort; }
+
+# there prints, of the rows on stdin, those whose target is still there.
+there() {
+	while IFS= read -r row; do
+		IFS=' |' read -r pkg target _ <<<"${row#| }"
+		grep -qsE "^func $target\(" "$pkg"/*_test.go && printf '%s\n' "$row"
+	done || true
+}
+
 while IFS=: read -r file target; do
 	[ $# = 0 ] || [[ " $* " == *" $target "* ]] || continue
 	pkg=./$(dirname "$file")
@@ -20,8 +32,8 @@ while IFS=: read -r file target; do
 	"$go" test -run '^$' -fuzzminimizetime 2s -fuzz "^$target\$" -fuzztime "${FUZZ_TIME:-10m}" "$pkg" | tee "$log" || { failed=1; continue; }
 	row=$(grep '^fuzz: elapsed' "$log" | tail -n 1 |
 		sed -E "s/^fuzz: elapsed: ([^,]*), execs: ([0-9]+) .*total: ([0-9]+).*/| \1 | \2 | \3 |/; s,^,| $pkg | $target ,")
-	rest=$(sed -n '/<!-- fuzz: begin/,/<!-- fuzz: end/{/| Fuzz/p}' "$doc" | grep -v "| $target |" || true)
+	rest=$(sed -n '/<!-- fuzz: begin/,/<!-- fuzz: end/{/| Fuzz/p}' "$doc" | there | grep -vF "| $pkg | $target |" || true)
 	printf '%s\n' "$rest" "$row" | grep . | sort |
 		"$top/scripts/table.sh" fuzz "$doc" '| package | target | ran | inputs tried | kept for the ways they go |'
-done < <(grep -rEo '^func Fuzz\w+' cmd internal --include='*_test.go' | sed 's/func //' | sort)
+done < <(all)
 exit "$failed"

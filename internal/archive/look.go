@@ -11,7 +11,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
@@ -26,8 +25,10 @@ type Opened struct {
 	Config Config           // what others say of the container
 	files  map[string]section
 	links  map[string]string
-	from   io.ReaderAt
-	close  func() error
+	open   []io.Closer
+	sealed bool
+	count  int // of entries
+	parsed int // documents
 }
 
 // Config is what Podman, CRI-O and containerd say of a container, in config.dump.
@@ -39,12 +40,6 @@ type Config struct {
 	CheckpointedAt  time.Time `json:"checkpointedTime"`
 }
 
-// section is where the data of an entry is.
-type section struct {
-	offset, size int64
-	modified     time.Time
-}
-
 // Look opens an archive for reading. One that is compressed is unpacked to a file
 // without a name, in memory below stageDir if it is encrypted, else where temporary
 // files go. The errors are ErrRefused, and those of package seal.
@@ -53,69 +48,82 @@ func Look(ctx context.Context, file string, ids seal.Identities, stageDir string
 	if err != nil {
 		return nil, err
 	}
-	plain, err := plainTar(ctx, f, ids, stageDir)
+	plain, sealed, err := plainTar(ctx, f, ids, stageDir)
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	o := &Opened{files: map[string]section{}, links: map[string]string{}, from: plain, close: plain.Close}
+	o := &Opened{files: map[string]section{}, links: map[string]string{}, open: []io.Closer{plain}, sealed: sealed}
 	if plain != f {
-		if err := f.Close(); err != nil {
-			return nil, errors.Join(err, plain.Close())
-		}
+		o.open = append(o.open, f)
 	}
-	if err = o.index(plain); err == nil {
+	info, err := plain.Stat()
+	if err == nil {
+		err = o.index(section{from: plain, size: info.Size()}, "")
+	}
+	if err == nil {
+		err = o.layout(ctx)
+	}
+	if err == nil {
 		err = o.describe()
 	}
 	if err != nil {
-		return nil, errors.Join(err, o.close())
+		return nil, errors.Join(err, o.Close())
 	}
 	return o, nil
 }
 
 // Close closes the archive.
-func (o *Opened) Close() error { return o.close() }
-
-// plainTar returns the file itself if it is a tar, or one with what is in it.
-func plainTar(ctx context.Context, f *os.File, ids seal.Identities, stageDir string) (*os.File, error) {
-	info, err := f.Stat()
-	if err != nil {
-		return nil, err
+func (o *Opened) Close() error {
+	var err error
+	for _, c := range o.open {
+		err = errors.Join(err, c.Close())
 	}
-	if !info.Mode().IsRegular() {
-		return nil, refused("%s is not a file", f.Name())
-	}
-	const magic = 257 // where a tar has "ustar"
-	head := make([]byte, magic+len("ustar"))
-	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	if string(head[magic:]) == "ustar" {
-		return f, nil
-	}
-	return unpack(ctx, f, ids, stageDir)
+	return err
 }
 
-// unpack writes the tar of an archive to a file that has no name any more.
-func unpack(ctx context.Context, f *os.File, ids seal.Identities, stageDir string) (*os.File, error) {
-	dir := os.TempDir()
-	head := make([]byte, len(seal.Intro))
-	if _, err := f.ReadAt(head, 0); err == nil && string(head) == seal.Intro {
-		info, err := f.Stat()
-		if err != nil {
-			return nil, err
-		}
-		stage, err := metadata.NewStage(ctx, stageDir, info.Size())
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = stage.Remove() }()
-		dir = stage.Dir
+// plainTar returns the file itself if it is a tar, or one with what is in it, and
+// whether it was encrypted.
+func plainTar(ctx context.Context, f *os.File, ids seal.Identities, stageDir string) (*os.File, bool, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, false, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, false, refused("%s is not a file", f.Name())
+	}
+	head := make([]byte, tarMagicAt+len(tarMagic))
+	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, false, err
+	}
+	if string(head[tarMagicAt:]) == tarMagic {
+		return f, false, nil
+	}
+	if string(head[:len(seal.Intro)]) != seal.Intro {
+		plain, err := unpack(ctx, f, ids, os.TempDir())
+		return plain, false, err
+	}
+	stage, err := metadata.NewStage(ctx, stageDir, info.Size())
+	if err != nil {
+		return nil, false, err
+	}
+	plain, err := unpack(ctx, f, ids, stage.Dir)
+	return plain, true, errors.Join(err, stage.Remove())
+}
+
+// Where a tar has which text.
+const (
+	tarMagicAt = 257
+	tarMagic   = "ustar"
+)
+
+// unpack writes the tar of an archive to a file in the directory that has no name any
+// more.
+func unpack(ctx context.Context, from io.Reader, ids seal.Identities, dir string) (*os.File, error) {
 	most, err := metadata.Store{Dir: dir}.FreeBytes()
 	if err != nil {
 		return nil, err
 	}
-	in, closeAll, err := opened(&stoppable{ctx, f}, ids)
+	in, closeAll, err := opened(&stoppable{ctx, from}, ids)
 	if err != nil {
 		return nil, err
 	}
@@ -144,9 +152,10 @@ func unpack(ctx context.Context, f *os.File, ids seal.Identities, stageDir strin
 	return out, err
 }
 
-// index notes where the entries are.
-func (o *Opened) index(f *os.File) error {
-	t := tar.NewReader(f)
+// index notes where the entries of a tar are, with names below a directory.
+func (o *Opened) index(s section, below string) error {
+	in := s.open()
+	t := tar.NewReader(in)
 	for n := 0; ; n++ {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) && n > 0 {
@@ -155,22 +164,24 @@ func (o *Opened) index(f *os.File) error {
 		if err != nil {
 			return broken(err)
 		}
-		if n > maxFiles {
+		if o.count++; o.count > maxFiles {
 			return refused("it has more than %d entries", maxFiles)
 		}
-		name := path.Clean(h.Name)
+		name := path.Join(below, path.Clean("/" + h.Name)[1:])
 		switch h.Typeflag {
 		case tar.TypeReg:
-			at, err := f.Seek(0, io.SeekCurrent)
+			at, err := in.Seek(0, io.SeekCurrent)
 			if err != nil {
 				return err
 			}
 			if h.PAXRecords["GNU.sparse.major"] != "" {
 				return refused("entry %q is a sparse file", name)
 			}
-			o.files[name] = section{at, h.Size, h.ModTime}
+			o.files[name] = section{s.from, s.offset + at, h.Size, h.ModTime}
 		case tar.TypeSymlink:
 			o.links[name] = h.Linkname
+		case tar.TypeGNUSparse:
+			return refused("entry %q is a sparse file", name)
 		}
 	}
 }
@@ -204,10 +215,8 @@ func (o *Opened) small(name string, most int64) ([]byte, error) {
 		return nil, refused("entry %q has %d bytes, at most %d are taken", name, s.size, most)
 	}
 	data := make([]byte, s.size)
-	if _, err := o.from.ReadAt(data, s.offset); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
-	}
-	return data, nil
+	_, err := io.ReadFull(s.open(), data)
+	return data, err
 }
 
 // Images returns the directories with images, newest first.
@@ -239,88 +248,40 @@ const maxLinks = 1000
 // if the archive has none.
 func (o *Opened) RootFS() (io.ReadCloser, error) {
 	for _, name := range [...]string{"rootfs.tar", "rootfs-diff.tar"} {
-		if s, found := o.files[name]; found {
-			return io.NopCloser(io.NewSectionReader(o.from, s.offset, s.size)), nil
+		if s, found := o.files[name]; found && s.size > 0 {
+			in, done, err := opened(s.open(), nil) // containerd compresses it
+			if err != nil {
+				return nil, err
+			}
+			return layerReader{in, done}, nil
 		}
 	}
 	return nil, fs.ErrNotExist
 }
 
-// dir is one directory of the archive, without those below it.
-func (o *Opened) dir(name string) fs.FS {
-	d := &directory{o: o, name: name, files: map[string]section{}}
-	for file, s := range o.files {
-		if rest, ok := strings.CutPrefix(file, name+"/"); ok && !strings.Contains(rest, "/") {
-			d.files[rest] = s
-		}
-	}
-	for _, beside := range [...]string{"dump.log", "stats-dump"} {
-		if s, found := o.files[beside]; found && name == path.Clean(imageDir) {
-			d.files[beside] = s
-		}
-	}
-	return d
+type layerReader struct {
+	io.Reader
+	done func()
 }
 
-// directory is one of an archive.
-type directory struct {
-	o     *Opened
-	name  string
-	files map[string]section
+func (l layerReader) Close() error {
+	l.done()
+	return nil
 }
 
-func (d *directory) Open(name string) (fs.File, error) {
-	s, found := d.files[name]
-	if !found {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+// Deleted returns the paths of files of the image that the container deleted, where
+// they are listed beside the layer, as by Podman.
+func (o *Opened) Deleted() ([]string, error) {
+	data, err := o.small("deleted.files", maxForeign)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
 	}
-	return &openedFile{io.NewSectionReader(d.o.from, s.offset, s.size), fileInfo{name, s}}, nil
-}
-
-// Stat describes a file, or the link to a parent.
-func (d *directory) Stat(name string) (fs.FileInfo, error) {
-	if s, found := d.files[name]; found {
-		return fileInfo{name, s}, nil
+	var list []string
+	if err == nil {
+		err = json.Unmarshal(data, &list)
 	}
-	if _, linked := d.o.links[path.Join(d.name, name)]; linked {
-		return fileInfo{name, section{}}, nil
-	}
-	return nil, &fs.PathError{Op: "stat", Path: name, Err: fs.ErrNotExist}
+	return list, err
 }
-
-// ReadDir lists the files, sorted.
-func (d *directory) ReadDir(name string) ([]fs.DirEntry, error) {
-	if name != "." {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-	}
-	var list []fs.DirEntry
-	for file, s := range d.files {
-		list = append(list, fs.FileInfoToDirEntry(fileInfo{file, s}))
-	}
-	slices.SortFunc(list, func(a, b fs.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
-	return list, nil
-}
-
-// openedFile is an open file of an archive.
-type openedFile struct {
-	*io.SectionReader
-	info fileInfo
-}
-
-func (e *openedFile) Stat() (fs.FileInfo, error) { return e.info, nil }
-func (e *openedFile) Close() error               { return nil }
-
-type fileInfo struct {
-	name string
-	section
-}
-
-func (i fileInfo) Name() string       { return i.name }
-func (i fileInfo) Size() int64        { return i.size }
-func (i fileInfo) Mode() fs.FileMode  { return 0o400 }
-func (i fileInfo) ModTime() time.Time { return i.modified }
-func (i fileInfo) IsDir() bool        { return false }
-func (i fileInfo) Sys() any           { return nil }
 
 // Encrypted says that the checkpoint in the archive is encrypted itself.
 func (o *Opened) Encrypted() bool { return o.Record != nil && o.Record.Encrypted }

@@ -30,7 +30,7 @@ func file(name, data string) entry {
 	return entry{tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(data)), Mode: 0o600}, data}
 }
 
-func pack(t *testing.T, entries []entry) []byte {
+func pack(t testing.TB, entries []entry) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)

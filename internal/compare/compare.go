@@ -2,7 +2,9 @@
 package compare
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,13 +24,15 @@ const (
 // Result is what differs. Of what is in both alike, nothing is told, but for the pages
 // of mappings.
 type Result struct {
-	A         string       `json:"a"`
-	B         string       `json:"b"`
-	Processes []Difference `json:"processes"`
-	FDs       []Difference `json:"fds"`
-	Sockets   []Difference `json:"sockets"`
-	Env       []Difference `json:"env"`
-	Memory    []Memory     `json:"memory"`
+	A string `json:"a"`
+	B string `json:"b"`
+	// Names are of processes by their PID, as the second checkpoint has them if it does.
+	Names     map[uint32]string `json:"process_names"`
+	Processes []Difference      `json:"processes"`
+	FDs       []Difference      `json:"fds"`
+	Sockets   []Difference      `json:"sockets"`
+	Env       []Difference      `json:"env"`
+	Memory    []Memory          `json:"memory"`
 	// Files are of the container's writable layer. FilesCompared says whether both
 	// checkpoints have one that can be read.
 	Files         []Difference `json:"files"`
@@ -46,8 +50,7 @@ type Difference struct {
 
 // Equal says whether nothing differs.
 func (r *Result) Equal() bool {
-	changed := slices.ContainsFunc(r.Memory, func(m Memory) bool { return m.Added+m.Removed+m.Changed > 0 })
-	return !changed && len(r.Processes)+len(r.FDs)+len(r.Sockets)+len(r.Env)+len(r.Files) == 0
+	return !slices.ContainsFunc(r.Memory, Memory.Differs) && len(r.Processes)+len(r.FDs)+len(r.Sockets)+len(r.Env)+len(r.Files) == 0
 }
 
 // Run compares two checkpoints. Processes are the same if they have the same PID.
@@ -61,7 +64,7 @@ func Run(ctx context.Context, a, b *contents.Contents, secrets bool) (*Result, e
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", b.Name, err)
 	}
-	r := &Result{A: a.Name, B: b.Name, Processes: []Difference{}, FDs: []Difference{}, Sockets: []Difference{}, Env: []Difference{}, Memory: []Memory{}, Files: []Difference{}}
+	r := &Result{A: a.Name, B: b.Name, Names: map[uint32]string{}, Processes: []Difference{}, FDs: []Difference{}, Sockets: []Difference{}, Env: []Difference{}, Memory: []Memory{}, Files: []Difference{}}
 	hide := func(list []string, of func([]string) []string) []string {
 		if secrets {
 			return list
@@ -70,6 +73,7 @@ func Run(ctx context.Context, a, b *contents.Contents, secrets bool) (*Result, e
 	}
 	for _, pid := range pids(from, to) {
 		p, q := from.Process(pid), to.Process(pid)
+		r.Names[pid] = cmp.Or(q, p).Name
 		before, err := textOf(from, p)
 		if err != nil {
 			return nil, err
@@ -77,6 +81,9 @@ func Run(ctx context.Context, a, b *contents.Contents, secrets bool) (*Result, e
 		after, err := textOf(to, q)
 		if err != nil {
 			return nil, err
+		}
+		if p != nil && q != nil && !(before.known && after.known) { // what one of them lacks did not change
+			before, after = text{}, text{}
 		}
 		args := func(t text) []string { return hide(t.args, redact.Args) }
 		r.process(pid, state(p, args(before)), state(q, args(after)), !slices.Equal(before.args, after.args))
@@ -111,18 +118,21 @@ func pids(from, to *snapshot.Snapshot) []uint32 {
 }
 
 // text are the arguments and the environment of a process.
-type text struct{ args, env []string }
+type text struct {
+	args, env []string
+	known     bool
+}
 
-// textOf is empty where the images do not have them.
+// textOf is not known where the images do not have them.
 func textOf(s *snapshot.Snapshot, p *snapshot.Process) (text, error) {
 	if p == nil {
 		return text{}, nil
 	}
 	args, env, err := s.Text(p)
-	if isNoText(err) {
-		err = nil
+	if errors.Is(err, snapshot.ErrNoText) {
+		return text{}, nil
 	}
-	return text{args, env}, err
+	return text{args, env, true}, err
 }
 
 // state is what is compared of a process; empty for none.
@@ -203,15 +213,20 @@ func (r *Result) sockets(from, to *snapshot.Snapshot) error {
 	return nil
 }
 
-// bySocket has the state of sockets by their addresses.
+// bySocket has the state of sockets by their addresses. Those that have the same ones
+// are numbered.
 func bySocket(list []snapshot.Socket) map[string]string {
-	states := map[string]string{}
+	states, count := map[string]string{}, map[string]int{}
 	for _, s := range list {
 		name := strings.TrimSpace(s.Protocol + " " + s.Local)
 		if s.Remote != "" {
 			name += " to " + s.Remote
 		}
-		states[name] = fmt.Sprintf("%s, %d bytes received, %d to send", s.State, s.ReceiveQueue, s.SendQueue)
+		if count[name]++; count[name] > 1 {
+			name = fmt.Sprintf("%s (%d)", name, count[name])
+		}
+		state := fmt.Sprintf("%s, %d bytes received, %d to send", s.State, s.ReceiveQueue, s.SendQueue)
+		states[name] = strings.Join(append([]string{state}, s.Options...), ", ")
 	}
 	return states
 }

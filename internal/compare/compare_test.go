@@ -3,6 +3,7 @@ package compare
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/contents"
 	"github.com/checkpointctl/checkpointctl/internal/criuimg/criuimgtest"
+	"github.com/checkpointctl/checkpointctl/internal/snapshot"
 )
 
 const page = criuimgtest.PageSize
@@ -99,6 +101,81 @@ func TestRunOfTheSame(t *testing.T) {
 	}
 }
 
+// Where mappings of two checkpoints lie over each other, each page is in one of them.
+func TestMappings(t *testing.T) {
+	area := func(start, end uint64, path string) snapshot.Mapping {
+		return snapshot.Mapping{Start: start * page, End: end * page, Path: path}
+	}
+	for name, c := range map[string]struct {
+		before, after []snapshot.Mapping
+		want          []string
+	}{
+		"as it was": {[]snapshot.Mapping{area(1, 3, "a")}, []snapshot.Mapping{area(1, 3, "a")}, []string{"a 1-3 "}},
+		"grew down": {[]snapshot.Mapping{area(5, 8, "a")}, []snapshot.Mapping{area(3, 8, "a")}, []string{"a 3-8 changed"}},
+		"shrank":    {[]snapshot.Mapping{area(3, 9, "a")}, []snapshot.Mapping{area(5, 7, "a")}, []string{"a 3-9 changed"}},
+		"shrank before another": {
+			[]snapshot.Mapping{area(3, 9, "a")}, []snapshot.Mapping{area(3, 5, "a"), area(7, 8, "b")}, []string{"a 3-7 changed", "b 7-8 new", "a 8-9 gone"},
+		},
+		"another in its middle": {[]snapshot.Mapping{area(1, 9, "a")}, []snapshot.Mapping{area(4, 5, "b")}, []string{"a 1-4 gone", "b 4-5 new", "a 5-9 gone"}},
+		"split":                 {[]snapshot.Mapping{area(1, 9, "a")}, []snapshot.Mapping{area(1, 3, "a"), area(6, 9, "a")}, []string{"a 1-3 changed", "a 3-9 changed"}},
+		"merged":                {[]snapshot.Mapping{area(1, 3, "a"), area(5, 9, "a")}, []snapshot.Mapping{area(1, 9, "a")}, []string{"a 1-9 changed"}},
+		"moved":                 {[]snapshot.Mapping{area(1, 3, "a")}, []snapshot.Mapping{area(5, 7, "a")}, []string{"a 1-3 gone", "a 5-7 new"}},
+	} {
+		got := []string{}
+		for _, m := range mappings(&snapshot.Process{Mappings: c.before}, &snapshot.Process{Mappings: c.after}) {
+			got = append(got, fmt.Sprintf("%s %d-%d %s", m.Name, m.Start/page, m.End/page, m.Change))
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// What a process no longer maps is told, also if it was shared.
+func TestRunWithGoneMemory(t *testing.T) {
+	before, after := sample("abc"), sample("abc")
+	before.Heap, after.Shared = pages("abcdefgh"), nil
+	r, err := Run(t.Context(), written(t, before), written(t, after), false)
+	if err != nil || r.Equal() {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	want := Memory{PID: 1, Start: criuimgtest.HeapAt, End: criuimgtest.HeapAt + 9*page, Name: "[heap]", Change: Changed, Removed: 5, Same: 3}
+	if r.Memory[0] != want {
+		t.Errorf("%+v", r.Memory[0])
+	}
+	if shared := r.Memory[len(r.Memory)-1]; shared.Name != "[shared]" || shared.Removed != 1 {
+		t.Errorf("%+v", shared)
+	}
+}
+
+// Sockets that have the same addresses are as many as there are.
+func TestBySocket(t *testing.T) {
+	one := snapshot.Socket{Protocol: "tcp", Local: "0.0.0.0:80", State: "listening", Options: []string{"reuseport"}}
+	list := differences(0, bySocket([]snapshot.Socket{one}), bySocket([]snapshot.Socket{one, one}))
+	if got := lines(list); !slices.Equal(got, []string{`0 tcp 0.0.0.0:80 (2) new "" "listening, 0 bytes received, 0 to send, reuseport"`}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// Arguments and variables that one checkpoint lacks are not gone.
+func TestRunWithoutText(t *testing.T) {
+	c := written(t, sample("abc"))
+	dir, _ := sample("abc").Write(t)
+	for _, name := range []string{"pagemap-1.img", "pages-1.img"} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	bare, err := contents.FromFile(t.Context(), dir, nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := Run(t.Context(), c, bare, false)
+	if err != nil || len(r.Processes)+len(r.Env) != 0 || r.Memory[0].Removed != 3 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // Pages of a parent that is not there are neither the same nor changed.
 func TestRunWithMissingPages(t *testing.T) {
 	s := sample("abc")
@@ -116,6 +193,9 @@ func TestRunWithMissingPages(t *testing.T) {
 	}
 }
 
+// deletedFiles lists what is deleted, beside the layer.
+const deletedFiles = "deleted.files"
+
 // packed writes an archive of a checkpoint with a layer that has these files.
 func packed(t *testing.T, s criuimgtest.Sample, files map[string]string) *contents.Contents {
 	t.Helper()
@@ -132,7 +212,9 @@ func packed(t *testing.T, s criuimgtest.Sample, files map[string]string) *conten
 	}
 	w := tar.NewWriter(&layer)
 	for name, data := range files {
-		write(w, name, data)
+		if name != deletedFiles {
+			write(w, name, data)
+		}
 	}
 	archive := tar.NewWriter(&all)
 	names, err := filepath.Glob(filepath.Join(dir, "*.img"))
@@ -146,6 +228,7 @@ func packed(t *testing.T, s criuimgtest.Sample, files map[string]string) *conten
 		write(archive, "checkpoint/"+filepath.Base(name), string(data))
 	}
 	write(archive, "rootfs-diff.tar", layer.String())
+	write(archive, deletedFiles, cmp.Or(files[deletedFiles], "[]"))
 	if err = errors.Join(err, archive.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -159,19 +242,71 @@ func packed(t *testing.T, s criuimgtest.Sample, files map[string]string) *conten
 }
 
 func TestFiles(t *testing.T) {
-	a := packed(t, sample("a"), map[string]string{"etc/same": "x", "etc/gone": "x", "etc/longer": "x"})
-	b := packed(t, sample("a"), map[string]string{"etc/same": "x", "etc/new": "x", "etc/longer": "xx"})
+	a := packed(t, sample("a"), map[string]string{"etc/same": "x", "etc/gone": "x", "etc/longer": "x", "etc/.wh.left": "", "bin/listed": "x"})
+	b := packed(t, sample("a"), map[string]string{"etc/same": "x", "etc/new": "x", "etc/longer": "xx", "etc/left": "x", "var/.wh..wh..opq": "", deletedFiles: `["/bin/listed"]`})
 	r, err := Run(t.Context(), a, b, false)
 	if err != nil || !r.FilesCompared {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	var got []string
 	for _, d := range r.Files {
-		got = append(got, d.Name+" "+d.Change)
+		change := d.Change
+		for _, side := range []string{d.Before, d.After} {
+			if side == deleted {
+				change += ", deleted"
+			}
+		}
+		got = append(got, d.Name+" "+change)
 	}
-	if want := []string{"/etc/gone gone", "/etc/longer changed", "/etc/new new"}; !slices.Equal(got, want) {
+	if want := []string{"/bin/listed changed, deleted", "/etc/gone gone", "/etc/left changed, deleted", "/etc/longer changed", "/etc/new new", "/var/ new"}; !slices.Equal(got, want) {
 		t.Errorf("got %q", strings.Join(got, "; "))
 	}
+}
+
+// Whatever images hold, they are refused, or each of their pages is told once.
+func FuzzRun(f *testing.F) {
+	dir, _ := sample("abc").Write(f)
+	for _, name := range []string{"pstree.img", "core-1.img", "mm-1.img", "files.img", "fdinfo-1.img", "pagemap-1.img", "pagemap-shmem-77.img", "pages-1.img", "tcp-stream-111.img"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(name, data)
+	}
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		if filepath.Base(name) != name || !strings.HasSuffix(name, ".img") || len(name) > 40 {
+			return
+		}
+		dir, _ := sample("abc").Write(t)
+		criuimgtest.Write(t, dir, map[string][]byte{name: data})
+		other, err := contents.FromFile(t.Context(), dir, nil, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := written(t, sample("abX"))
+		there, err := Run(t.Context(), c, other, false)
+		if err != nil {
+			return
+		}
+		back, err := Run(t.Context(), other, c, false)
+		if err != nil {
+			t.Fatalf("compared one way alone: %v", err)
+		}
+		same, _ := Run(t.Context(), other, other, false)
+		if !same.Equal() {
+			t.Errorf("differs from itself: %+v", same)
+		}
+		var a, b Memory
+		for _, m := range there.Memory {
+			a.Add(m)
+		}
+		for _, m := range back.Memory {
+			b.Add(m)
+		}
+		if a.Added != b.Removed || a.Removed != b.Added || a.Changed != b.Changed || a.Same != b.Same || a.Unknown != b.Unknown {
+			t.Errorf("%+v, and back %+v", a, b)
+		}
+	})
 }
 
 func BenchmarkRun(b *testing.B) {

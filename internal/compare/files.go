@@ -8,11 +8,14 @@ import (
 	"io"
 	"io/fs"
 	"path"
-	"strings"
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/contents"
+	"github.com/checkpointctl/checkpointctl/internal/layer"
 )
+
+// deleted is what a file is that the container deleted from its image.
+const deleted = "deleted"
 
 // maxFiles is how many files of a layer are compared.
 const maxFiles = 1 << 20
@@ -20,14 +23,14 @@ const maxFiles = 1 << 20
 // files compares the writable layers by what their tars say of files: type, mode,
 // owner, size and time.
 func (r *Result) files(ctx context.Context, a, b *contents.Contents) error {
-	before, err := layer(ctx, a)
+	before, err := layerFiles(ctx, a)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	after, err := layer(ctx, b)
+	after, err := layerFiles(ctx, b)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -38,7 +41,7 @@ func (r *Result) files(ctx context.Context, a, b *contents.Contents) error {
 	return nil
 }
 
-func layer(ctx context.Context, c *contents.Contents) (map[string]string, error) {
+func layerFiles(ctx context.Context, c *contents.Contents) (map[string]string, error) {
 	in, err := c.RootFS()
 	if err != nil {
 		return nil, err
@@ -51,13 +54,22 @@ func layer(ctx context.Context, c *contents.Contents) (map[string]string, error)
 		}
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
-			return list, nil
+			return list, withDeleted(c, list)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: files of the layer: %w", c.Name, err)
 		}
 		if len(list) >= maxFiles {
 			return nil, fmt.Errorf("%s: the layer has more than %d files", c.Name, maxFiles)
+		}
+		dir := path.Dir(h.Name)
+		switch is, name := layer.WhiteoutOf(h); is {
+		case layer.Opaque:
+			list[inRoot(dir)+"/"] = "nothing of the image's directory is left"
+			continue
+		case layer.Deleted:
+			list[inRoot(path.Join(dir, name))] = deleted
+			continue
 		}
 		what := fmt.Sprintf("%s %d:%d", h.FileInfo().Mode(), h.Uid, h.Gid)
 		switch h.Typeflag {
@@ -66,6 +78,20 @@ func layer(ctx context.Context, c *contents.Contents) (map[string]string, error)
 		case tar.TypeSymlink, tar.TypeLink:
 			what += ", to " + h.Linkname
 		}
-		list["/"+strings.TrimPrefix(path.Clean(h.Name), "/")] = what
+		list[inRoot(h.Name)] = what
 	}
+}
+
+func inRoot(name string) string { return path.Clean("/" + name) }
+
+// withDeleted adds what is not in the tar because it is deleted.
+func withDeleted(c *contents.Contents, list map[string]string) error {
+	names, err := c.Deleted()
+	if err != nil {
+		return fmt.Errorf("%s: deleted files: %w", c.Name, err)
+	}
+	for _, name := range names {
+		list[inRoot(name)] = deleted
+	}
+	return nil
 }

@@ -18,7 +18,8 @@ type Memory struct {
 	PID     uint32 `json:"pid"`
 	Start   uint64 `json:"start"` // address, in bytes
 	End     uint64 `json:"end"`
-	Name    string `json:"name"` // path of the file, or what memory it is
+	Name    string `json:"name"`             // path of the file, or what memory it is
+	Shared  bool   `json:"shared,omitempty"` // with other processes; told once, of the first of them
 	Change  string `json:"change,omitempty"`
 	Added   uint64 `json:"added"`   // only the second checkpoint has them
 	Removed uint64 `json:"removed"` // only the first one
@@ -27,8 +28,20 @@ type Memory struct {
 	Unknown uint64 `json:"unknown"` // should be in an image, and are not
 }
 
-// isNoText says whether it is only arguments and environment that are not there.
-func isNoText(err error) bool { return errors.Is(err, snapshot.ErrNoText) }
+// Differs says whether the mapping itself or any page of it is not as it was.
+func (m Memory) Differs() bool { return m.Change != "" || m.Added+m.Removed+m.Changed > 0 }
+
+// Pages is how many pages either checkpoint has.
+func (m Memory) Pages() uint64 { return m.Added + m.Removed + m.Changed + m.Same + m.Unknown }
+
+// Add adds the pages of another mapping.
+func (m *Memory) Add(o Memory) {
+	m.Added += o.Added
+	m.Removed += o.Removed
+	m.Changed += o.Changed
+	m.Same += o.Same
+	m.Unknown += o.Unknown
+}
 
 // memory compares the memory of a process that is in both.
 func (r *Result) memory(ctx context.Context, from, to *snapshot.Snapshot, p, q *snapshot.Process) error {
@@ -45,46 +58,61 @@ func (r *Result) memory(ctx context.Context, from, to *snapshot.Snapshot, p, q *
 		split(areas, address, end, add)
 	})
 	for _, m := range areas {
-		if m.Change != "" || m.Added+m.Removed+m.Changed+m.Same+m.Unknown > 0 {
+		if m.Change != "" || m.Pages() > 0 {
 			r.Memory = append(r.Memory, m)
 		}
 	}
 	return errors.Join(err, a.Close(), b.Close())
 }
 
-// mappings are those of both, in order of their addresses, and none twice. One that
-// has another size is as long as the longer one.
+// mappings are those of both, in order of their addresses, none twice and none over
+// another. One that grew or shrank is as long as it ever was.
 func mappings(p, q *snapshot.Process) []Memory {
-	var list []Memory
-	of := func(m snapshot.Mapping, change string) Memory {
-		return Memory{PID: q.PID, Start: m.Start, End: m.End, Name: m.Name(), Change: change}
+	before, after := private(p), private(q)
+	list := make([]Memory, len(after))
+	for i, m := range after {
+		list[i] = Memory{PID: q.PID, Start: m.Start, End: m.End, Name: m.Name(), Change: New}
 	}
-	had := map[uint64]snapshot.Mapping{}
-	for _, m := range p.Mappings {
-		had[m.Start] = m
-	}
-	for _, m := range q.Mappings {
-		change := ""
-		switch old, known := had[m.Start]; {
-		case !known || old.Name() != m.Name():
-			change = New
-		case old.End != m.End:
-			change, m.End = Changed, max(old.End, m.End)
+	var gone []Memory
+	for _, old := range before {
+		from := sort.Search(len(after), func(i int) bool { return after[i].End > old.Start })
+		at, last := old.Start, (*Memory)(nil)
+		for i := from; i < len(after) && after[i].Start < old.End; i++ {
+			m := &list[i]
+			if m.Name == old.Name() && m.Change == New {
+				m.Change = ""
+				if after[i].Start != old.Start || after[i].End != old.End {
+					m.Change = Changed
+				}
+			}
+			gone = rest(gone, p.PID, m, last, old, at, after[i].Start)
+			at, last = after[i].End, m
 		}
-		if m.End > m.Start && !m.IsShared() {
-			list = append(list, of(m, change))
-		}
+		gone = rest(gone, p.PID, nil, last, old, at, old.End)
 	}
-	for _, m := range p.Mappings {
-		// What the second has at the same addresses is told as its own.
-		i := sort.Search(len(q.Mappings), func(i int) bool { return q.Mappings[i].End > m.Start })
-		covered := i < len(q.Mappings) && q.Mappings[i].Start < m.End
-		if !covered && m.End > m.Start && !m.IsShared() {
-			list = append(list, of(m, Gone))
-		}
-	}
+	list = append(list, gone...)
 	slices.SortFunc(list, func(a, b Memory) int { return cmp.Compare(a.Start, b.Start) })
 	return list
+}
+
+// rest adds what an old mapping had from start to end, where there is nothing now: to
+// the mapping behind it or before it, if that is the same one, or to what is gone.
+func rest(gone []Memory, pid uint32, behind, before *Memory, old snapshot.Mapping, start, end uint64) []Memory {
+	switch {
+	case start >= end:
+	case behind != nil && behind.Name == old.Name():
+		behind.Start = start
+	case before != nil && before.Name == old.Name():
+		before.End = end
+	default:
+		gone = append(gone, Memory{PID: pid, Start: start, End: end, Name: old.Name(), Change: Gone})
+	}
+	return gone
+}
+
+// private are the mappings of a process whose pages are its own.
+func private(p *snapshot.Process) []snapshot.Mapping {
+	return slices.DeleteFunc(slices.Clone(p.Mappings), func(m snapshot.Mapping) bool { return m.IsShared() || m.End <= m.Start })
 }
 
 // split tells pages to the mappings that they are in.
@@ -203,27 +231,45 @@ func (r *Result) shared(ctx context.Context, from, to *snapshot.Snapshot) error 
 		had[key(s)] = s
 	}
 	for _, s := range to.SharedMemory() {
-		m := Memory{PID: s.PIDs[0], Start: s.First.Start, End: s.First.End, Name: s.First.Name()}
-		old, known := had[key(s)]
-		if !known {
-			m.Change = New
+		old, change := had[key(s)], ""
+		if old.Image == "" {
+			change = New
 		}
-		a := &criuimg.Memory{}
-		var err error
-		if known {
-			if a, err = from.OpenShared(old); err != nil {
+		delete(had, key(s))
+		if err := r.piece(ctx, from, to, old, s, s, change); err != nil {
+			return err
+		}
+	}
+	for _, s := range from.SharedMemory() {
+		if _, left := had[key(s)]; left {
+			if err := r.piece(ctx, from, to, s, snapshot.Piece{}, s, Gone); err != nil {
 				return err
 			}
 		}
-		b, err := to.OpenShared(s)
-		if err != nil {
-			return errors.Join(err, a.Close())
-		}
-		err = walk(ctx, a, b, func(at, end uint64, add func(*Memory, uint64)) { add(&m, (end-at)/criuimg.PageSize) })
-		if err = errors.Join(err, a.Close(), b.Close()); err != nil {
-			return err
-		}
-		r.Memory = append(r.Memory, m)
 	}
 	return nil
+}
+
+// piece compares two pieces of shared memory, of which one may be of no image, and
+// tells it under the address of the shown one.
+func (r *Result) piece(ctx context.Context, from, to *snapshot.Snapshot, old, is, shown snapshot.Piece, change string) error {
+	m := Memory{PID: shown.PIDs[0], Start: shown.First.Start, End: shown.First.End, Name: shown.First.Name(), Shared: true, Change: change}
+	a, err := openPiece(from, old)
+	if err != nil {
+		return err
+	}
+	b, err := openPiece(to, is)
+	if err != nil {
+		return errors.Join(err, a.Close())
+	}
+	err = walk(ctx, a, b, func(at, end uint64, add func(*Memory, uint64)) { add(&m, (end-at)/criuimg.PageSize) })
+	r.Memory = append(r.Memory, m)
+	return errors.Join(err, a.Close(), b.Close())
+}
+
+func openPiece(s *snapshot.Snapshot, p snapshot.Piece) (*criuimg.Memory, error) {
+	if p.Image == "" {
+		return &criuimg.Memory{}, nil
+	}
+	return s.OpenShared(p)
 }

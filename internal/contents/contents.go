@@ -24,8 +24,9 @@ type Contents struct {
 	Config *archive.Config  // what that says of the container; nil for none
 	Images criuimg.Chain
 
-	rootFS func() (io.ReadCloser, error)
-	close  func() error
+	rootFS  func() (io.ReadCloser, error)
+	deleted func() ([]string, error)
+	close   func() error
 }
 
 // RootFS opens the tar of the container's writable layer. The error is fs.ErrNotExist
@@ -35,6 +36,14 @@ func (c *Contents) RootFS() (io.ReadCloser, error) {
 		return nil, fs.ErrNotExist
 	}
 	return c.rootFS()
+}
+
+// Deleted returns the paths of deleted files, where they are not in the layer's tar.
+func (c *Contents) Deleted() ([]string, error) {
+	if c.deleted == nil {
+		return nil, nil
+	}
+	return c.deleted()
 }
 
 // Close closes what is open, and removes what was unpacked.
@@ -95,7 +104,7 @@ func FromFile(ctx context.Context, path string, ids seal.Identities, stageDir st
 	if a.Encrypted() {
 		return nil, errors.Join(ErrSealedInside, a.Close())
 	}
-	c := &Contents{Name: path, Record: a.Record, Images: a.Images(), rootFS: a.RootFS, close: a.Close}
+	c := &Contents{Name: path, Record: a.Record, Images: a.Images(), rootFS: a.RootFS, deleted: a.Deleted, close: a.Close}
 	if a.Record == nil {
 		c.Config = &a.Config
 	}

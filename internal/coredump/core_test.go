@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/checkpointctl/checkpointctl/internal/criuimg"
@@ -33,7 +34,7 @@ func sample(t *testing.T) *snapshot.Snapshot {
 	return s
 }
 
-func create(t *testing.T) *os.File {
+func create(t testing.TB) *os.File {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
@@ -66,7 +67,7 @@ func TestWrite(t *testing.T) {
 	if len(heap) != 3*page || heap[0] != 'a' || heap[page] != 'b' || heap[2*page] != 0 {
 		t.Errorf("the heap has %d bytes", len(heap))
 	}
-	if text := memory[0x400000]; text == nil || len(text) != 0 {
+	if text := memory[criuimgtest.ProgramAt]; text == nil || len(text) != 0 {
 		t.Errorf("%d bytes of the program are in the core file, which are in the program's", len(text))
 	}
 	if !bytes.HasPrefix(memory[criuimgtest.SharedAt], []byte("shared")) || !bytes.HasPrefix(memory[criuimgtest.StackAt], []byte("app\x00-x\x00")) {
@@ -157,4 +158,55 @@ func TestWriteAll(t *testing.T) {
 	if info, err := f.Stat(); err != nil || info.Size() != 4*page {
 		t.Errorf("%v, %v", info, err)
 	}
+}
+
+// Whatever images hold, what is written of a process is not more than they have.
+func FuzzWrite(f *testing.F) {
+	some := criuimgtest.Sample{Name: "app", Args: []string{"a"}, Heap: []byte("heap"), Shared: []byte("s")}
+	dir, _ := some.Write(f)
+	for _, name := range []string{"core-1.img", "core-2.img", "mm-1.img", "pagemap-1.img", "pagemap-shmem-77.img", "pages-1.img"} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(name, data)
+	}
+	f.Fuzz(func(t *testing.T, name string, data []byte) {
+		if filepath.Base(name) != name || !strings.HasSuffix(name, ".img") || len(name) > 40 {
+			return
+		}
+		dir, _ := some.Write(t)
+		criuimgtest.Write(t, dir, map[string][]byte{name: data})
+		s, err := snapshot.Read(criuimg.Chain{criuimg.Dir(dir)})
+		if err != nil {
+			return
+		}
+		for _, p := range s.Processes {
+			if out := create(t); Write(out, s, p) == nil {
+				if core, err := elf.NewFile(out); err != nil || core.Type != elf.ET_CORE {
+					t.Errorf("%+v, %v", core, err)
+				}
+			}
+			m, err := s.Memory(p)
+			if err != nil {
+				continue
+			}
+			out := create(t)
+			pieces, err := WriteAll(out, m, p.Mappings)
+			info, statErr := out.Stat()
+			if err == nil && statErr == nil {
+				size := uint64(0)
+				for _, piece := range pieces {
+					size += piece.End - piece.Start
+				}
+				if uint64(info.Size()) != size {
+					t.Errorf("%d bytes, the pieces have %d", info.Size(), size)
+				}
+			}
+			for _, a := range p.Mappings {
+				_, _ = WriteMapping(create(t), m, a)
+			}
+			_ = m.Close()
+		}
+	})
 }

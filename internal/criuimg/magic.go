@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"regexp"
+	"sync"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/apparmor"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/autofs"
@@ -95,10 +96,13 @@ var kinds = [...]struct {
 // magicSize is the size of one of the one or two words that begin an image.
 const magicSize = 4
 
+// magics is a table that takes as long to make as a small image to read.
+var magics = sync.OnceValue(magic.LoadMagic)
+
 // readMagic returns the name of the magic that an image begins with, and how many
 // bytes that takes; no name if it is not known and the image has no name of ours.
 func readMagic(in *bufio.Reader, name string) (string, int64, error) {
-	known := magic.LoadMagic()
+	known := magics()
 	magicName, used := "", int64(0)
 	for _, common := range [...]bool{true, false} {
 		word, err := in.Peek(magicSize)

@@ -106,13 +106,15 @@ func (e *extractor) entry(h *tar.Header, content io.Reader) error {
 		return bad("its content is larger than the tar")
 	}
 	typ := h.Typeflag
-	base := path.Base(name)
-	mark := e.to.Kind == Overlay && h.PAXRecords[literalRecord] == "" && strings.HasPrefix(base, whiteoutPrefix)
-	switch {
-	case mark && base == opaqueName:
+	mark, gone := NoWhiteout, ""
+	if e.to.Kind == Overlay {
+		mark, gone = WhiteoutOf(h)
+	}
+	switch mark {
+	case Opaque:
 		return e.opaque(path.Dir(name))
-	case mark:
-		if name, err = clean(join(path.Dir(name), strings.TrimPrefix(base, whiteoutPrefix))); err != nil {
+	case Deleted:
+		if name, err = clean(join(path.Dir(name), gone)); err != nil {
 			return err
 		}
 		typ = tar.TypeChar
@@ -131,8 +133,8 @@ func (e *extractor) entry(h *tar.Header, content io.Reader) error {
 		return err
 	}
 	e.made[name] = typ
-	base = path.Base(name)
-	if mark {
+	base := path.Base(name)
+	if mark == Deleted {
 		err := unix.Mknodat(e.fd(), base, unix.S_IFCHR, whiteoutDev)
 		if err == nil {
 			err = e.times(base, h)

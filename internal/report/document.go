@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/checkpointctl/checkpointctl/internal/contents"
 	"github.com/checkpointctl/checkpointctl/internal/redact"
@@ -48,6 +49,14 @@ type Process struct {
 	*snapshot.Process
 	// Args are nil if they are not in the images.
 	Args []string `json:"args"`
+}
+
+// Command is the command line, or the name in brackets if it is not known.
+func (p Process) Command() string {
+	if len(p.Args) == 0 {
+		return "[" + p.Name + "]"
+	}
+	return strings.Join(p.Args, " ")
 }
 
 // ProcessMaps are the mappings of a process.

@@ -1,42 +1,34 @@
 package report
 
 import (
-	_ "embed"
+	"cmp"
 	"fmt"
 	"html/template"
 	"io"
 	"slices"
 	"strings"
 
-	"github.com/docker/go-units"
-
 	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/snapshot"
 )
 
-//go:embed page.html
-var pageText string
-
-// share is a piece of a bar.
-type share struct {
-	Class   string // of CSS
-	Percent float64
-	Title   string
-}
-
-// page is what the template is given.
-type page struct {
+// documentPage is what the template is given.
+type documentPage struct {
 	*Document
-	Title  string
-	Kinds  []string
-	Shares []share // of all memory
-	Widest uint64  // bytes
+	Title    string
+	Sections []section
+	Kinds    []string
+	Shares   []share // of all memory
+	Widest   uint64  // bytes
 }
+
+// minRows is how many rows every process may have on a page.
+const minRows = 16
 
 // WriteHTML writes the document as a page that loads nothing and runs nothing. All that
 // comes from the checkpoint is escaped.
 func (d *Document) WriteHTML(w io.Writer) error {
-	p := page{Document: d, Title: "Checkpoint", Kinds: []string{"anonymous", "heap", "stack", "file", "shared", "other"}}
+	p := documentPage{Document: d, Title: "Checkpoint", Kinds: []string{"anonymous", "heap", "stack", "file", "shared", "other"}}
 	if d.Overview != nil {
 		p.Title = "Checkpoint " + d.Overview.Name
 		p.Shares = d.Overview.shares()
@@ -44,25 +36,56 @@ func (d *Document) WriteHTML(w io.Writer) error {
 	for _, m := range d.Maps {
 		p.Widest = max(p.Widest, (m.Pages.Present+m.Pages.Parent)*criuimg.PageSize)
 	}
-	t, err := template.New("page").Funcs(template.FuncMap{
-		"size":   amountText,
-		"bytes":  func(n int64) string { return amountText(uint64(n)) },
-		"pages":  func(n uint64) string { return amountText(n * criuimg.PageSize) },
-		"indent": func(depth int) int { return 2 * min(depth, 20) },
-		"shares": func(m ProcessMaps) []share { return m.shares(p.Widest) },
-	}).Parse(pageText)
-	if err != nil {
-		return err
-	}
-	return t.Execute(w, p)
+	p.Sections = d.sections()
+	most := max(minRows, maxRows/max(1, len(d.Processes), len(d.Maps), len(d.FDs), len(d.Env)))
+	return writePage(w, "document.html", template.FuncMap{
+		"indent":  func(depth int) int { return 2 * min(depth, 20) },
+		"shares":  func(m ProcessMaps) []share { return m.shares(p.Widest) },
+		"part":    func(list any) rows { return few(list, most) },
+		"command": func(p Process) string { return cut(p.Command()) },
+		"largest": func(list []Mapping) rows { return largest(list, most) },
+	}, p)
 }
 
-// amountText is a number of bytes; a dash for none.
-func amountText(n uint64) string {
-	if n == 0 {
-		return "-"
+// sections are the parts that have something to show. One alone needs no links.
+func (d *Document) sections() []section {
+	var list []section
+	for _, s := range []struct {
+		section
+		there bool
+	}{
+		{section{"memory", "Memory"}, d.Overview != nil}, {section{"processes", "Processes"}, len(d.Processes) > 0}, {section{"maps", "Memory maps"}, len(d.Maps) > 0},
+		{section{"sockets", "Sockets"}, len(d.Sockets) > 0}, {section{"fds", "Open files"}, len(d.FDs) > 0}, {section{"mounts", "Mounts"}, len(d.Mounts) > 0},
+		{section{"env", "Environments"}, len(d.Env) > 0},
+	} {
+		if s.there {
+			list = append(list, s.section)
+		}
 	}
-	return units.BytesSize(float64(n))
+	if len(list) < 2 {
+		return nil
+	}
+	return list
+}
+
+// largest are the mappings with most in images, in the order of their addresses.
+func largest(list []Mapping, most int) rows {
+	if len(list) <= most {
+		return rows{Rows: list}
+	}
+	index := make([]int, len(list))
+	for i := range index {
+		index[i] = i
+	}
+	held := func(i int) uint64 { return list[i].Pages.Present + list[i].Pages.Parent + list[i].Pages.Missing }
+	slices.SortStableFunc(index, func(a, b int) int { return cmp.Compare(held(b), held(a)) })
+	index = index[:most]
+	slices.Sort(index)
+	kept := make([]Mapping, 0, most)
+	for _, i := range index {
+		kept = append(kept, list[i])
+	}
+	return rows{kept, len(list) - most}
 }
 
 // class is the class that CSS has for memory of a kind.
@@ -112,5 +135,3 @@ func (m ProcessMaps) shares(widest uint64) []share {
 	}
 	return list
 }
-
-func percent(n, of uint64) float64 { return 100 * float64(n) / float64(max(of, 1)) }

@@ -47,6 +47,7 @@ type Process struct {
 	argStart, argEnd     uint64
 	envStart, envEnd     uint64
 	brkStart, brk, stack uint64
+	text                 *text
 }
 
 // Credentials are what a thread may do.
@@ -82,13 +83,13 @@ func hasMemory(state uint32) bool { return state == stateAlive || state == state
 
 // fill reads what the images say of a process.
 func (s *Snapshot) fill(p *Process) error {
-	state := uint32(0)
+	state, leader := uint32(0), &criu_core.CoreEntry{}
 	err := criuimg.Decode(s.chain[0], fmt.Sprintf("core-%d.img", p.PID), func(m proto.Message) error {
 		e, ok := m.(*criu_core.CoreEntry)
 		if !ok {
 			return nil
 		}
-		state = e.GetTc().GetTaskState()
+		state, leader = e.GetTc().GetTaskState(), e
 		p.core(e)
 		if e.GetIds() != nil {
 			p.filesID = e.GetIds().GetFilesId()
@@ -100,7 +101,11 @@ func (s *Snapshot) fill(p *Process) error {
 		return err
 	}
 	for i := range p.Threads {
-		if err := s.thread(p, &p.Threads[i]); err != nil {
+		if tid := p.Threads[i].TID; s.tids[tid] {
+			return fmt.Errorf("pstree.img: thread %d is there twice", tid)
+		}
+		s.tids[p.Threads[i].TID] = true
+		if err := s.thread(p, &p.Threads[i], leader); err != nil {
 			return err
 		}
 	}
@@ -122,7 +127,7 @@ func (s *Snapshot) fill(p *Process) error {
 		}},
 		{fmt.Sprintf("mm-%d.img", p.PID), func(m proto.Message) error {
 			if e, ok := m.(*mm.MmEntry); ok {
-				s.mm(p, e)
+				return s.mm(p, e)
 			}
 			return nil
 		}},
@@ -133,8 +138,8 @@ func (s *Snapshot) fill(p *Process) error {
 	}
 	err = criuimg.Decode(s.chain[0], fmt.Sprintf("fdinfo-%d.img", p.filesID), func(m proto.Message) error {
 		if e, ok := m.(*fdinfo.FdinfoEntry); ok {
-			if len(p.Descriptors) >= maxFiles {
-				return fmt.Errorf("is one of more than %d", maxFiles)
+			if s.descriptors++; s.descriptors > maxFiles {
+				return fmt.Errorf("is one of more than %d open files of the processes", maxFiles)
 			}
 			p.Descriptors = append(p.Descriptors, s.descriptor(e))
 		}
@@ -156,26 +161,34 @@ func (p *Process) core(e *criu_core.CoreEntry) {
 	p.Timers = timers(tc.GetTimers())
 }
 
-// thread reads the image of a thread.
-func (s *Snapshot) thread(p *Process, t *Thread) error {
+// thread reads the image of a thread. That of the first one is the process's.
+func (s *Snapshot) thread(p *Process, t *Thread, leader *criu_core.CoreEntry) error {
+	if t.TID == p.PID {
+		t.fill(p, leader)
+		return nil
+	}
 	return criuimg.Decode(s.chain[0], fmt.Sprintf("core-%d.img", t.TID), func(m proto.Message) error {
 		e, ok := m.(*criu_core.CoreEntry)
 		if !ok {
 			return nil
 		}
-		c := e.GetThreadCore()
-		t.Name, t.Nice = c.GetComm(), c.GetSchedNice()
-		if t.Name == "" {
-			t.Name = p.Name
-		}
-		blocked := c.GetBlkSigset()
-		if t.TID == p.PID {
-			blocked = e.GetTc().GetBlkSigset()
-		}
-		t.Blocked, t.Pending = signalSet(blocked), pending(c.GetSignalsP())
-		t.Credentials, t.Registers = credentials(e), registers(e)
+		t.fill(p, e)
 		return nil
 	})
+}
+
+func (t *Thread) fill(p *Process, e *criu_core.CoreEntry) {
+	c := e.GetThreadCore()
+	t.Name, t.Nice = c.GetComm(), c.GetSchedNice()
+	if t.Name == "" {
+		t.Name = p.Name
+	}
+	blocked := c.GetBlkSigset()
+	if t.TID == p.PID {
+		blocked = e.GetTc().GetBlkSigset()
+	}
+	t.Blocked, t.Pending = signalSet(blocked), pending(c.GetSignalsP())
+	t.Credentials, t.Registers = credentials(e), registers(e)
 }
 
 func credentials(e *criu_core.CoreEntry) Credentials {
@@ -213,12 +226,17 @@ func (s *Snapshot) pathOf(id uint32) string {
 }
 
 // mm takes what an image says of the memory of a process.
-func (s *Snapshot) mm(p *Process, e *mm.MmEntry) {
+func (s *Snapshot) mm(p *Process, e *mm.MmEntry) error {
 	p.Exe = s.pathOf(e.GetExeFileId())
 	p.argStart, p.argEnd, p.envStart, p.envEnd = e.GetMmArgStart(), e.GetMmArgEnd(), e.GetMmEnvStart(), e.GetMmEnvEnd()
 	p.brkStart, p.brk, p.stack = e.GetMmStartBrk(), e.GetMmBrk(), e.GetMmStartStack()
 	p.Auxv = e.GetMmSavedAuxv()
 	for _, v := range e.GetVmas() {
-		p.Mappings = append(p.Mappings, s.mapping(p, v))
+		m := s.mapping(p, v)
+		if n := len(p.Mappings); n > 0 && m.Start < p.Mappings[n-1].End {
+			return fmt.Errorf("its mapping %x-%x is not behind the one before it", m.Start, m.End)
+		}
+		p.Mappings = append(p.Mappings, m)
 	}
+	return nil
 }

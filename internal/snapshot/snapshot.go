@@ -30,6 +30,11 @@ type Snapshot struct {
 	gone  map[uint32]bool // files without a name
 	memfd map[uint32]*memfd.MemfdInodeEntry
 	ttys  map[uint32]string
+	pids  map[uint32]bool
+	tids  map[uint32]bool
+
+	descriptors int    // of all processes
+	textBytes   uint64 // of all processes, that were read
 }
 
 // Most of what is kept in memory of an image, so that no image decides on that.
@@ -41,7 +46,10 @@ const (
 // Read reads the images of a dump. The first of the chain are its own; those behind it
 // are read when memory is. An error names the image that does not decode.
 func Read(chain criuimg.Chain) (*Snapshot, error) {
-	s := &Snapshot{chain: chain, files: map[uint32]*fdinfo.FileEntry{}, gone: map[uint32]bool{}, memfd: map[uint32]*memfd.MemfdInodeEntry{}, ttys: map[uint32]string{}}
+	s := &Snapshot{
+		chain: chain, files: map[uint32]*fdinfo.FileEntry{}, gone: map[uint32]bool{}, memfd: map[uint32]*memfd.MemfdInodeEntry{}, ttys: map[uint32]string{},
+		pids: map[uint32]bool{}, tids: map[uint32]bool{},
+	}
 	if len(chain) == 0 {
 		return nil, errors.New("there are no images")
 	}
@@ -129,6 +137,10 @@ func (s *Snapshot) process(m proto.Message) error {
 	if len(s.Processes) >= maxProcesses || len(e.GetThreads()) > maxProcesses {
 		return fmt.Errorf("there are more than %d processes or threads", maxProcesses)
 	}
+	if s.pids[e.GetPid()] {
+		return fmt.Errorf("process %d is there twice", e.GetPid())
+	}
+	s.pids[e.GetPid()] = true
 	p := &Process{PID: e.GetPid(), PPID: e.GetPpid(), PGID: e.GetPgid(), SID: e.GetSid()}
 	for _, tid := range e.GetThreads() {
 		p.Threads = append(p.Threads, Thread{TID: tid})

@@ -9,6 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/mm"
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/pstree"
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/vma"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/criuimg/criuimgtest"
 )
@@ -134,6 +139,35 @@ func TestReadNamesWhatIsDamaged(t *testing.T) {
 	}
 	if _, err := Read(criuimg.Chain{criuimg.Dir(t.TempDir())}); err == nil || !strings.Contains(err.Error(), "pstree.img") {
 		t.Error(err)
+	}
+}
+
+// What contradicts itself is refused, before it is read many times.
+func TestReadRefusesWhatIsThereTwice(t *testing.T) {
+	n := proto.Uint32
+	entry := func(pid, parent uint32, threads ...uint32) proto.Message {
+		return &pstree.PstreeEntry{Pid: &pid, Ppid: &parent, Pgid: n(1), Sid: n(1), Threads: threads}
+	}
+	area := func(start, end uint64) *vma.VmaEntry {
+		return &vma.VmaEntry{Start: &start, End: &end, Pgoff: proto.Uint64(0), Shmid: proto.Uint64(0), Prot: n(0), Flags: n(0), Status: n(0), Fd: proto.Int64(-1)}
+	}
+	zero := proto.Uint64(0)
+	for name, c := range map[string]struct {
+		image, kind, want string
+		entries           []proto.Message
+	}{
+		"process": {"pstree.img", "PSTREE", "pstree.img: entry 2: process 1 is there twice", []proto.Message{entry(1, 0, 1), entry(1, 0, 1)}},
+		"thread":  {"pstree.img", "PSTREE", "pstree.img: thread 2 is there twice", []proto.Message{entry(1, 0, 1, 2, 2)}},
+		"mapping": {"mm-1.img", "MM", "mm-1.img: entry 1: its mapping 2000-4000 is not behind the one before it", []proto.Message{&mm.MmEntry{
+			MmStartCode: zero, MmEndCode: zero, MmStartData: zero, MmEndData: zero, MmStartStack: zero, MmStartBrk: zero, MmBrk: zero,
+			MmArgStart: zero, MmArgEnd: zero, MmEnvStart: zero, MmEnvEnd: zero, ExeFileId: n(0), Vmas: []*vma.VmaEntry{area(0x1000, 0x3000), area(0x2000, 0x4000)},
+		}}},
+	} {
+		dir, _ := sample().Write(t)
+		criuimgtest.Write(t, dir, map[string][]byte{c.image: criuimgtest.Image(t, c.kind, c.entries...)})
+		if _, err := Read(criuimg.Chain{criuimg.Dir(dir)}); err == nil || err.Error() != c.want {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -16,26 +16,47 @@ const maxText = 4 << 20
 // are in pages of a parent that is not there, or the process has no memory.
 var ErrNoText = errors.New("not in the images")
 
+// maxTexts is the same of all processes.
+const maxTexts = 128 << 20
+
+// text are the arguments and the environment of a process, or why they are not there.
+type text struct {
+	args, env []string
+	err       error
+}
+
 // Text returns the arguments and the environment of a process, as it has them in its
 // memory.
 func (s *Snapshot) Text(p *Process) (args, env []string, err error) {
+	if p.text == nil {
+		p.text = &text{}
+		p.text.args, p.text.env, p.text.err = s.readText(p)
+	}
+	return p.text.args, p.text.env, p.text.err
+}
+
+func (s *Snapshot) readText(p *Process) (args, env []string, err error) {
 	m, err := criuimg.OpenMemory(s.chain, fmt.Sprintf("pagemap-%d.img", p.PID))
 	if err != nil {
 		return nil, nil, fmt.Errorf("%w: %w", ErrNoText, err)
 	}
-	args, err = splitText(m, p.argStart, p.argEnd)
+	args, err = s.splitText(m, p.argStart, p.argEnd)
 	if err == nil {
-		env, err = splitText(m, p.envStart, p.envEnd)
+		env, err = s.splitText(m, p.envStart, p.envEnd)
 	}
 	return args, env, errors.Join(err, m.Close())
 }
 
 // splitText reads what ends in zeros.
-func splitText(m *criuimg.Memory, start, end uint64) ([]string, error) {
+func (s *Snapshot) splitText(m *criuimg.Memory, start, end uint64) ([]string, error) {
 	if end <= start {
 		return nil, nil
 	}
-	data := make([]byte, min(end-start, maxText))
+	size := min(end-start, maxText)
+	if s.textBytes += size; s.textBytes > maxTexts {
+		return nil, fmt.Errorf("arguments and environments have more than %d bytes", maxTexts)
+	}
+	data := make([]byte, size)
 	if err := m.Read(data, start); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoText, err)
 	}

@@ -3,6 +3,9 @@
 package e2e
 
 import (
+	"bytes"
+	endian "encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"os/exec"
@@ -189,6 +192,7 @@ func TestPreDumpThenCheckpoint(t *testing.T) {
 	if c.Stats.PagesSkipped < 8*c.Stats.PagesWritten {
 		t.Errorf("final dump: %+v", c.Stats)
 	}
+	b.memoryIsRead("late", 1<<20)
 	next := b.chain("checkpoint", b.name, "--parent", "late", "--pre-dump", "--name", "later")
 	if next.Stats.PagesSkipped == 0 {
 		t.Errorf("continued dump: %+v", next.Stats)
@@ -200,6 +204,78 @@ func TestPreDumpThenCheckpoint(t *testing.T) {
 	b.again("later")
 	b.must(11, "checkpoint", b.name, "--parent", "later")
 	b.must(0, "rm", b.name, "later", "late", "early")
+}
+
+// memoryIsRead compares what a checkpoint with a parent shows of the program's memory with
+// that memory. Most of it did not change since and lies in the parent; the first bytes, so
+// many as are hot, are in both, and those in the parent are old.
+func (b *box) memoryIsRead(checkpoint string, hot int) {
+	b.t.Helper()
+	const page, arena = 4096, 0xc000000000 // where Go has its heap
+	file := filepath.Join(b.t.TempDir(), "memory")
+	b.must(0, "dump-memory", b.name, checkpoint, "--pid", "1", "--map", strconv.FormatInt(arena, 16), "-o", file)
+	dumped, err := os.ReadFile(file)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	memory, err := os.Open(filepath.Join("/proc", b.pid(), "mem"))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer memory.Close()
+	now := make([]byte, len(dumped))
+	if _, err := memory.ReadAt(now, arena); err != nil {
+		b.t.Fatal(err)
+	}
+	var same []int
+	changed, run, longest, last := 0, 0, 0, 0 // the longest run of changed pages ends at last
+	for at := 0; at < len(dumped); at += page {
+		if !bytes.Equal(dumped[at:at+page], now[at:at+page]) {
+			if run++; run > longest {
+				longest, last = run, at+page
+			}
+			changed++
+			continue
+		}
+		if run = 0; dumped[at+100] != 0 {
+			same = append(same, at)
+		}
+	}
+	if len(same) < 30<<20/page || changed > hot/page+100 || longest < hot/page {
+		b.t.Fatalf("%d pages of %d are as they are now, %d are not, %d of them in a row", len(same), len(dumped)/page, changed, longest)
+	}
+	// The program counts, and writes the number to one hot page after the other.
+	least, most := ^uint64(0), uint64(0)
+	for at := last - hot; at < last; at += page {
+		n := endian.LittleEndian.Uint64(dumped[at:])
+		least, most = min(least, n), max(most, n)
+	}
+	if most-least >= uint64(hot/page) || least == 0 {
+		b.t.Errorf("hot pages have %d to %d: some are of the parent", least, most)
+	}
+	for name, at := range map[string]int{"idle": same[len(same)/2] + 100, "hot": last - hot} {
+		needle := hex.EncodeToString(dumped[at : at+24])
+		var found []struct{ Address int }
+		r := b.must(0, "grep", b.name, checkpoint, "--hex", needle, "--json")
+		if err := json.Unmarshal([]byte(r.stdout), &found); err != nil || len(found) != 1 || found[0].Address != arena+at {
+			b.t.Errorf("%s bytes at %x: %s, %v", name, arena+at, r.stdout, err)
+		}
+	}
+	var doc struct {
+		Maps []struct {
+			Pages struct {
+				Present, Missing int
+				InParent         int `json:"in_parent"`
+			}
+		}
+	}
+	r := b.must(0, "show", b.name, checkpoint, "maps", "--json")
+	if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil || len(doc.Maps) != 1 {
+		b.t.Fatalf("%v: %s", err, r.stdout)
+	}
+	if p := doc.Maps[0].Pages; p.InParent < 30<<20/page || p.Present < hot/page || p.Missing != 0 {
+		b.t.Errorf("pages: %+v", p)
+	}
 }
 
 // The container is paused, or ends, between two rounds.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/coredump"
+	"github.com/checkpointctl/checkpointctl/internal/report"
 	"github.com/checkpointctl/checkpointctl/internal/snapshot"
 )
 
@@ -141,7 +142,7 @@ func printPieces(d *deps, file string, pieces []coredump.Piece) error {
 	return table(d.out, func(w io.Writer) {
 		fmt.Fprint(w, "OFFSET\tADDRESS\tNAME\n")
 		for _, p := range pieces {
-			fmt.Fprintf(w, "%x\t%x-%x\t%s\n", p.Offset, p.Start, p.End, shown(p.Name))
+			fmt.Fprintf(w, "%x\t%x-%x\t%s\n", p.Offset, p.Start, p.End, report.Text(p.Name))
 		}
 	})
 }

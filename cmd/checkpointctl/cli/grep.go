@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/report"
 	"github.com/checkpointctl/checkpointctl/internal/search"
 )
 
@@ -143,7 +144,7 @@ func (p *matchPrinter) print(m search.Match) error {
 	p.n++
 	around := readable(m.Before) + readable(m.Bytes) + readable(m.After)
 	if !p.json {
-		_, err := fmt.Fprintf(p.out, "%s  %x  %s  %s\n", pidList(m.PIDs), m.Address, shown(m.Mapping), around)
+		_, err := fmt.Fprintf(p.out, "%s  %x  %s  %s\n", pidList(m.PIDs), m.Address, report.Text(m.Mapping), around)
 		return err
 	}
 	data, err := json.Marshal(match{m.PIDs, m.Address, m.Mapping, hex.EncodeToString(m.Bytes), around})

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -16,16 +15,10 @@ import (
 
 type showOptions struct {
 	report.Options
-	format, output string
+	formatFlags
 }
 
-// Formats of show.
-const (
-	formatTable = "table"
-	formatTree  = "tree"
-	formatJSON  = "json"
-	formatHTML  = "html"
-)
+func showFormats() []string { return []string{formatTable, formatTree, formatJSON, formatHTML} }
 
 func newShowCmd(d *deps) *cobra.Command {
 	var o showOptions
@@ -66,31 +59,22 @@ files.
 	}
 	f := cmd.Flags()
 	f.Uint32Var(&o.PID, "pid", 0, "only the process with this `PID` in the container")
-	f.StringVar(&o.format, "format", "", "`table`, tree (of ps), json or html (default table)")
-	f.StringVarP(&o.output, "output", "o", "", "write to `file`")
+	o.add(cmd, "`table`, tree (of ps), json or html (default table)", showFormats()...)
 	f.BoolVar(&o.Secrets, "secrets", false, "show values that look secret")
 	d.contentsFlags(f)
 	d.jsonFlag(cmd)
-	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatTable, formatTree, formatJSON, formatHTML}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
 // check settles the format, and refuses what contradicts itself.
 func (o *showOptions) check(d *deps, args []string) error {
-	if o.format == "" {
-		o.format = formatTable
-		if d.json {
-			o.format = formatJSON
-		}
-	}
-	switch {
-	case len(args) > 2:
+	if len(args) > 2 {
 		return fmt.Errorf("%q is not one of the views %s", args[2], strings.Join(report.Views(), ", "))
-	case !slices.Contains([]string{formatTable, formatTree, formatJSON, formatHTML}, o.format):
-		return fmt.Errorf("--format: %q is not one of table, tree, json, html", o.format)
-	case d.json && o.format != formatJSON:
-		return fmt.Errorf("--json and --format %s cannot be mixed", o.format)
-	case o.format == formatTree && o.View != report.Processes:
+	}
+	if err := o.settle(d.json, showFormats()...); err != nil {
+		return err
+	}
+	if o.format == formatTree && o.View != report.Processes {
 		return fmt.Errorf("--format tree is of ps: show %s ps --format tree", strings.Join(args, " "))
 	}
 	if o.format == formatHTML && o.View == report.Overall {
@@ -109,12 +93,7 @@ func runShow(ctx context.Context, d *deps, args []string, o showOptions) (err er
 	if err != nil {
 		return damagedContents(c, err)
 	}
-	write := func(w io.Writer) error { return printDocument(w, doc, o.format) }
-	if o.output == "" || o.output == "-" {
-		return write(d.out)
-	}
-	_, err = toFile(o.output, func(f *os.File) error { return write(f) })
-	return err
+	return o.write(d.out, func(w io.Writer) error { return printDocument(w, doc, o.format) })
 }
 
 func printDocument(w io.Writer, doc *report.Document, format string) error {

@@ -5,33 +5,11 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/report"
 	"github.com/checkpointctl/checkpointctl/internal/snapshot"
 )
-
-// shown is a text on one line. Control characters, and those that change the order of
-// what is around them, are shown, not obeyed, wherever it is printed to: processes
-// chose it.
-func shown(text string) string {
-	var b strings.Builder
-	for i := 0; i < len(text); {
-		r, n := utf8.DecodeRuneInString(text[i:])
-		switch {
-		case r == utf8.RuneError && n == 1, r < utf8.RuneSelf && !unicode.IsPrint(r):
-			fmt.Fprintf(&b, `\x%02x`, text[i])
-		case !unicode.IsPrint(r):
-			fmt.Fprintf(&b, `\u%04x`, r)
-		default:
-			b.WriteString(text[i : i+n])
-		}
-		i += n
-	}
-	return b.String()
-}
 
 // printViews prints the parts that a document has, one below the other.
 func printViews(w io.Writer, d *report.Document, tree bool) error {
@@ -76,7 +54,7 @@ func printOverview(w io.Writer, o *report.Overview) {
 		{"Image sets", fmt.Sprint(o.Links)}, {"Encrypted", yes(o.Encrypted)},
 	} {
 		if row[1] != "" {
-			fmt.Fprintf(w, "%s:\t%s\n", row[0], shown(row[1]))
+			fmt.Fprintf(w, "%s:\t%s\n", row[0], report.Text(row[1]))
 		}
 	}
 	fmt.Fprint(w, "\nMEMORY\tIN IMAGES\tIN PARENTS\tZERO\tOF FILES\tMISSING\n")
@@ -87,13 +65,13 @@ func printOverview(w io.Writer, o *report.Overview) {
 		fmt.Fprint(w, "\nPART\tSIZE\tAT\n")
 	}
 	for _, p := range o.Parts {
-		fmt.Fprintf(w, "%s\t%s\t%s\n", shown(p.Name), size(p.SizeBytes), dash(shown(p.Destination)))
+		fmt.Fprintf(w, "%s\t%s\t%s\n", report.Text(p.Name), size(p.SizeBytes), dash(report.Text(p.Destination)))
 	}
 	if len(o.Needs) > 0 {
 		fmt.Fprint(w, "\nA restore needs:\n")
 	}
 	for _, n := range o.Needs {
-		fmt.Fprintf(w, "  %s\n", shown(n))
+		fmt.Fprintf(w, "  %s\n", report.Text(n))
 	}
 }
 
@@ -102,20 +80,17 @@ func printProcesses(w io.Writer, list []report.Process, tree bool) {
 		fmt.Fprint(w, "PID\tPPID\tTHREADS\tSTATE\tUID\tCAPABILITIES\tSECCOMP\tCOMMAND\n")
 	}
 	for _, p := range list {
-		command := "[" + p.Name + "]"
-		if len(p.Args) > 0 {
-			command = strings.Join(p.Args, " ")
-		}
+		command := report.Text(p.Command())
 		if tree {
-			fmt.Fprintf(w, "%s%d %s\n", strings.Repeat("  ", min(p.Depth, 64)), p.PID, shown(command))
+			fmt.Fprintf(w, "%s%d %s\n", strings.Repeat("  ", min(p.Depth, 64)), p.PID, command)
 			for _, t := range p.Threads {
 				if t.TID != p.PID {
-					fmt.Fprintf(w, "%s  {%s} %d\n", strings.Repeat("  ", min(p.Depth, 64)), shown(t.Name), t.TID)
+					fmt.Fprintf(w, "%s  {%s} %d\n", strings.Repeat("  ", min(p.Depth, 64)), report.Text(t.Name), t.TID)
 				}
 			}
 			continue
 		}
-		fmt.Fprintf(w, "%d\t%d\t%d\t%s\t%d\t%s\t%s\t%s\n", p.PID, p.PPID, len(p.Threads), p.State, p.UID, capabilityCount(p.Capabilities), p.Seccomp, shown(command))
+		fmt.Fprintf(w, "%d\t%d\t%d\t%s\t%d\t%s\t%s\t%s\n", p.PID, p.PPID, len(p.Threads), p.State, p.UID, capabilityCount(p.Capabilities), p.Seccomp, command)
 	}
 }
 
@@ -136,13 +111,13 @@ func printMaps(w io.Writer, list []report.ProcessMaps) {
 		if i > 0 {
 			fmt.Fprintln(w)
 		}
-		fmt.Fprintf(w, "PID %d (%s)\n", p.PID, shown(p.Name))
+		fmt.Fprintf(w, "PID %d (%s)\n", p.PID, report.Text(p.Name))
 		fmt.Fprint(w, "ADDRESS\tPERMS\tSIZE\tIN IMAGES\tIN PARENTS\tZERO\tOF FILE\tMISSING\tNAME\n")
 		row := func(address, perms string, n snapshot.Pages, name string) {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", address, perms, pagesSize(n.Total), pagesSize(n.Present), pagesSize(n.Parent), pagesSize(n.Zero), pagesSize(n.OfFile), pagesSize(n.Missing), name)
 		}
 		for _, m := range p.Mappings {
-			row(fmt.Sprintf("%x-%x", m.Start, m.End), m.Perms, m.Pages, shown(m.Name()))
+			row(fmt.Sprintf("%x-%x", m.Start, m.End), m.Perms, m.Pages, report.Text(m.Name()))
 		}
 		row("all", "", p.Pages, "")
 	}
@@ -160,7 +135,7 @@ func printFDs(w io.Writer, list []report.ProcessFDs) {
 	fmt.Fprint(w, "PID\tFD\tTYPE\tACCESS\tPOSITION\tPEERS\tNAME\n")
 	for _, p := range list {
 		for _, f := range p.Descriptors {
-			name := shown(f.Name)
+			name := report.Text(f.Name)
 			if f.Deleted {
 				name += " (deleted)"
 			}
@@ -172,8 +147,8 @@ func printFDs(w io.Writer, list []report.ProcessFDs) {
 func printSockets(w io.Writer, list []snapshot.Socket) {
 	fmt.Fprint(w, "PROTOCOL\tSTATE\tLOCAL\tREMOTE\tRECEIVE QUEUE\tSEND QUEUE\tOPTIONS\tOWNERS\n")
 	for _, s := range list {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", s.Protocol, dash(s.State), dash(shown(s.Local)), dash(s.Remote), s.ReceiveQueue, s.SendQueue,
-			dash(shown(strings.Join(s.Options, ","))), strings.Join(s.Owners, " "))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d\t%d\t%s\t%s\n", s.Protocol, dash(s.State), dash(report.Text(s.Local)), dash(s.Remote), s.ReceiveQueue, s.SendQueue,
+			dash(report.Text(strings.Join(s.Options, ","))), strings.Join(s.Owners, " "))
 	}
 }
 
@@ -184,7 +159,7 @@ func printMounts(w io.Writer, list []snapshot.Mount) {
 		if m.ReadOnly {
 			mode = "ro"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", shown(m.Path), shown(m.FSType), dash(shown(m.Source)), dash(shown(m.Root)), mode, dash(shown(m.External)))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", report.Text(m.Path), report.Text(m.FSType), dash(report.Text(m.Source)), dash(report.Text(m.Root)), mode, dash(report.Text(m.External)))
 	}
 }
 
@@ -193,7 +168,7 @@ func printEnv(w io.Writer, list []report.ProcessEnv) {
 	for _, p := range list {
 		for _, text := range p.Env {
 			name, value, _ := strings.Cut(text, "=")
-			fmt.Fprintf(w, "%d\t%s\t%s\n", p.PID, shown(name), shown(value))
+			fmt.Fprintf(w, "%d\t%s\t%s\n", p.PID, report.Text(name), report.Text(value))
 		}
 	}
 }

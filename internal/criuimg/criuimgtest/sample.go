@@ -33,9 +33,10 @@ import (
 
 // Where a Sample has its memory.
 const (
-	HeapAt   = 0x10000
-	SharedAt = 0x7e0000000000
-	StackAt  = 0x7f0000000000
+	HeapAt    = 0x10000
+	ProgramAt = 0x40000000
+	SharedAt  = 0x7e0000000000
+	StackAt   = 0x7f0000000000
 )
 
 // Sample is a small dump: process 1 with thread 2, its child 5, which shares memory and
@@ -124,7 +125,7 @@ func (s Sample) mm(argEnd, envEnd uint64) *mm.MmEntry {
 		MmSavedAuxv: []uint64{6, PageSize, 0, 0},
 		Vmas: []*vma.VmaEntry{
 			area(HeapAt, size(s.Heap)+PageSize, 0, rw, unix.MAP_PRIVATE, 1|1<<5|1<<9),
-			area(0x400000, 2*PageSize, 10, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE, 1|1<<6),
+			area(ProgramAt, 2*PageSize, 10, unix.PROT_READ|unix.PROT_EXEC, unix.MAP_PRIVATE, 1|1<<6),
 			area(SharedAt, size(s.Shared), 77, rw, unix.MAP_SHARED, 1|1<<8),
 			area(StackAt, PageSize, 0, rw, unix.MAP_PRIVATE, 1|1<<9),
 		},
