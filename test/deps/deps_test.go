@@ -18,7 +18,7 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl":         {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl-runtime": {"internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
-		"internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/compare", "internal/config", "internal/contents", "internal/coredump", "internal/criu", "internal/criuimg", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts",
+		"configs", "docs", "internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/compare", "internal/config", "internal/contents", "internal/coredump", "internal/criu", "internal/criuimg", "internal/docker", "internal/dockerd", "internal/manual", "internal/metadata", "internal/mounts",
 		"internal/preflight", "internal/recovery", "internal/registry", "internal/report", "internal/restore", "internal/runtime", "internal/search", "internal/seal", "internal/signature", "internal/snapshot",
 	},
 	"internal/archive":               {"internal/linux/sparse", "internal/metadata", "internal/seal", "internal/signature"},
@@ -38,6 +38,7 @@ var allowed = map[string][]string{
 	"internal/criuimg":               nil,
 	"internal/criuimg/criuimgtest":   nil,
 	"internal/linux":                 {"internal/linux/netns"},
+	"internal/manual":                nil,
 	"internal/metadata":              {"internal/linux/sparse"},
 	"internal/mounts":                nil,
 	"internal/recovery":              {"internal/criu", "internal/criuimg", "internal/docker", "internal/layer", "internal/linux", "internal/linux/hold", "internal/linux/netns", "internal/metadata", "internal/runtime"},
