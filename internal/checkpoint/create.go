@@ -45,6 +45,8 @@ type Creator struct {
 	Recovery recoverer
 	Policy   mounts.Policy
 	Version  string // of this program, for the record
+	// MadeBy is who asked, for the record.
+	MadeBy *metadata.Maker
 	// Facts, if set, gathers what the rules of preflight look at; see Facts.
 	Facts func(docker.Container, mounts.Plan) (preflight.Facts, error)
 	// Volumes, if set, returns what volumes a container mounts; without it none is
@@ -60,6 +62,7 @@ type Creator struct {
 type Request struct {
 	Container docker.Container
 	Name      string // empty: the next free one
+	Comment   string // for the record
 	Options   criu.Options
 	// Parent is a checkpoint of the container to continue, empty for none.
 	Parent string
@@ -338,6 +341,7 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
 	version, _ := m.Dumper.Version() // refuse has seen it
 	r := metadata.Record{
 		SchemaVersion: metadata.SchemaVersion, Checkpoint: j.name, Kind: j.kind, Parent: req.Parent, TrackID: j.trackID,
+		Comment: req.Comment, MadeBy: m.MadeBy,
 		Container: Describe(req.Container, plan), Timestamp: j.began, FrozenAt: j.frozen, Options: metadata.Options(j.options),
 		Architecture: h.Architecture, CPUFeatures: h.CPUFeatures,
 		Versions: metadata.Versions{

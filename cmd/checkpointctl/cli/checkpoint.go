@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -18,9 +19,9 @@ import (
 )
 
 type checkpointOptions struct {
-	containers   []string
-	name, parent string
-	roundsOnly   bool
+	containers            []string
+	name, parent, comment string
+	roundsOnly            bool
 	selectOptions
 }
 
@@ -63,7 +64,7 @@ container uses.
   checkpointctl checkpoint --batch nightly --dry-run`,
 		Args: func(_ *cobra.Command, args []string) error {
 			o.containers = args
-			return o.check()
+			return errors.Join(o.check(), checkComment(o.comment))
 		},
 		ValidArgsFunction: d.completeContainers,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -75,6 +76,7 @@ container uses.
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "`name` of the checkpoint (default: the next free of checkpoint1, checkpoint2, ...)")
+	f.StringVar(&o.comment, "comment", "", "`text` to keep with the checkpoint: why it was made")
 	f.Bool("leave-running", true, "let the container run on")
 	d.syncFlag(f)
 	d.jsonFlag(cmd)
@@ -197,7 +199,7 @@ func (d *deps) maker(ctx context.Context, o checkpointOptions) (*maker, error) {
 	m.dumper.Memory = d.store().Memory()
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
 	m.creator = &checkpoint.Creator{
-		Dumper: m.dumper, Docker: client, Store: d.store(), Recovery: d.recovery(client), Policy: d.policy(), Version: Version,
+		Dumper: m.dumper, Docker: client, Store: d.store(), Recovery: d.recovery(client), Policy: d.policy(), Version: Version, MadeBy: invoker(),
 		Facts: checkpoint.Facts, Volumes: client.Volumes, Warned: func(text string) { d.log.Warn(text) },
 	}
 	return m, nil
@@ -218,7 +220,7 @@ func (m *maker) container(ctx context.Context, ref string) (docker.Container, er
 
 func (m *maker) request(ctx context.Context, cfg config.Config, c docker.Container, o checkpointOptions) checkpoint.Request {
 	return checkpoint.Request{
-		Container: c, Name: o.name, Options: dumpOptions(cfg), Parent: o.parent,
+		Container: c, Name: o.name, Comment: o.comment, Options: dumpOptions(cfg), Parent: o.parent,
 		Rounds: m.rounds(ctx, cfg, c.Name), RoundsOnly: o.roundsOnly,
 		Files: m.files(cfg), Seal: m.seal, StageDir: cfg.Encrypt.Stage, NoSync: cfg.Checkpoint.Sync == config.SyncNone,
 	}
