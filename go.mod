@@ -5,11 +5,12 @@ go 1.25.0
 require (
 	filippo.io/age v1.2.1
 	github.com/agnivade/levenshtein v1.2.1
+	github.com/cavaliergopher/rpm v1.2.0
 	github.com/checkpoint-restore/go-criu/v7 v7.2.0
 	github.com/containerd/errdefs v1.0.0
+	github.com/cpuguy83/go-md2man/v2 v2.0.7
 	github.com/cyphar/filepath-securejoin v0.4.1
 	github.com/distribution/reference v0.6.0
-	github.com/cpuguy83/go-md2man/v2 v2.0.7
 	github.com/docker/docker v28.5.2+incompatible
 	github.com/docker/go-connections v0.8.2
 	github.com/docker/go-units v0.5.0
