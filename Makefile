@@ -30,7 +30,7 @@ install: build
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR) LICENSE README.md CHANGELOG.md
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/docs docs/*.md docs/*.svg docs/checkpointctl.schema.json
 	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/docs/design docs/design/*
-	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples configs/checkpointctl.yaml
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples configs/checkpointctl.yaml configs/prometheus/*
 	for unit in configs/systemd/*; do \
 		sed 's,/usr/local/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
 

@@ -34,6 +34,7 @@ type Config struct {
 	PreDump    PreDump    `mapstructure:"pre_dump"`
 	Prune      Prune      `mapstructure:"prune"`
 	Encrypt    Encrypt    `mapstructure:"encrypt"`
+	Metrics    Metrics    `mapstructure:"metrics"`
 	Mounts     Mounts     `mapstructure:"mounts"`
 	Batches    []Batch    `mapstructure:"-"` // see readBatches
 }
@@ -119,6 +120,11 @@ type Encrypt struct {
 	Stage          string   `mapstructure:"stage"`
 }
 
+// Metrics is where metrics are kept, empty for nowhere.
+type Metrics struct {
+	File string `mapstructure:"file"`
+}
+
 // Mounts overrides the mount policy.
 type Mounts struct {
 	Rules []Rule `mapstructure:"rules"`
@@ -147,7 +153,7 @@ func Defaults() map[string]any {
 		"prune.keep_last": 0, "prune.keep_hourly": 0, "prune.keep_daily": 0, "prune.keep_weekly": 0,
 		"prune.keep_within": "0s", "prune.max_size": "",
 		"encrypt.to": []any{}, "encrypt.identity": "", "encrypt.passphrase_file": "", "encrypt.stage": "",
-		"mounts.rules": []any{}, "batches": []any{},
+		"metrics.file": "", "mounts.rules": []any{}, "batches": []any{},
 	}
 }
 

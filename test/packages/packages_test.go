@@ -83,10 +83,11 @@ func TestDeb(t *testing.T) {
 		"usr/share/fish/vendor_completions.d/checkpointctl.fish": "complete -c checkpointctl",
 		"usr/lib/systemd/system/checkpointctl@.service":          "ExecStart=/usr/bin/checkpointctl ",
 		"usr/lib/systemd/system/checkpointctl@.timer":            "OnCalendar=",
-		doc + "copyright":            "Apache License",
-		doc + "THIRD-PARTY-LICENSES": "github.com/spf13/cobra v",
-		doc + "README.md":            "# checkpointctl",
-		doc + "docs/concepts.md":     "# Concepts",
+		doc + "copyright":                        "Apache License",
+		doc + "THIRD-PARTY-LICENSES":             "github.com/spf13/cobra v",
+		doc + "README.md":                        "# checkpointctl",
+		doc + "examples/checkpointctl.rules.yml": "CheckpointFailed",
+		doc + "docs/concepts.md":                 "# Concepts",
 	} {
 		if text := read(t, filepath.Join(root, name)); !strings.Contains(text, want) {
 			t.Errorf("%s has no %q", name, want)

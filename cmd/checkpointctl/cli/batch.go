@@ -34,6 +34,7 @@ type outcome struct {
 	Error     string           `json:"error,omitempty"`
 	Code      int              `json:"code,omitempty"`
 	Hint      string           `json:"hint,omitempty"`
+	took      time.Duration
 }
 
 // batchRun is one run over several containers.
@@ -103,6 +104,11 @@ func (r *batchRun) all(ctx context.Context) {
 		}
 	}
 	errs := batch.Run(ctx, len(r.results), limit, func(i int) error {
+		began := time.Now()
+		if r.batch.Consistent {
+			began = r.began
+		}
+		defer func() { r.results[i].took = time.Since(began) }()
 		rec, err := one(ctx, i)
 		if err == nil {
 			r.results[i].Container, r.results[i].Record = rec.Name, &rec
@@ -229,6 +235,7 @@ func (r *batchRun) done(i int, err error) {
 func (r *batchRun) report() error {
 	sum := &batchError{of: len(r.results)}
 	for _, res := range r.results {
+		r.ran(opCheckpoint, res.Container, res.took, res.Code, res.Record)
 		switch {
 		case res.OK:
 		case sum.failed == 0 || res.Code == sum.code:

@@ -15,6 +15,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/metrics"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
@@ -68,10 +69,15 @@ container uses.
 		},
 		ValidArgsFunction: d.completeContainers,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if len(o.containers) == 1 && !o.dryRun {
-				return runCheckpoint(cmd.Context(), d, o)
+			if o.dryRun {
+				return runBatch(cmd.Context(), d, o)
 			}
-			return runBatch(cmd.Context(), d, o)
+			return d.measured(cmd.Context(), metrics.Run{Operation: opCheckpoint, Batch: o.batch}, o.containers, func() error {
+				if len(o.containers) == 1 {
+					return runCheckpoint(cmd.Context(), d, o)
+				}
+				return runBatch(cmd.Context(), d, o)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -155,7 +161,7 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err != nil {
 		return err
 	}
-	show := &rounds{out: d.progress()}
+	began, show := time.Now(), &rounds{out: d.progress()}
 	req := m.request(ctx, d.cfg.Config, c, o)
 	req.Progress = show.round
 	r, err := m.creator.Create(ctx, req)
@@ -163,6 +169,7 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err != nil {
 		return err
 	}
+	d.ran(opCheckpoint, r.Name, time.Since(began), exitOK, &r)
 	if d.json {
 		return printJSON(d.out, r)
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/metrics"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
@@ -34,6 +35,7 @@ type deps struct {
 	args        []string // of the command line
 	parsed      bool     // the command line was well formed
 	json        bool     // the command's --json
+	runs        []metrics.Run
 }
 
 // boundFlag is a flag of some command that overrides a config key.
