@@ -54,6 +54,8 @@ type Creator struct {
 	Volumes func(ctx context.Context, id string) ([]docker.Volume, error)
 	// Warned, if set, hears of what a checkpoint cannot bring back.
 	Warned func(string)
+	// Happened, if set, hears what checkpoints come to, several at once.
+	Happened func(Event)
 
 	freezer func(docker.Container) (freezer, error) // nil: the container's own
 }
@@ -139,6 +141,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err != nil {
 		return t, err
 	}
+	m.happened(Event{Container: c.Name, Checkpoint: t.name, State: StateRunning})
 	if err := m.beginFiles(ctx, &t.job, req); err != nil {
 		t.discard(err)
 		return t, err
@@ -150,6 +153,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 		t.discard(err)
 		return t, &dumpFailed{err}
 	}
+	m.dumped(req, t.name, time.Duration(result.Stats.FrozenUS)*time.Microsecond)
 	if n := criu.LostEvents(t.images); n > 0 {
 		m.warn([]string{fmt.Sprintf("container %s: the checkpoint does not include the unread events of %s", c.Name, count(n, "inotify or fanotify descriptor", "inotify or fanotify descriptors"))})
 	}
@@ -211,7 +215,12 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		},
 	}
 	if req.Rounds != nil {
-		r.Rounds = &criu.Rounds{Policy: j.policy, Before: m.stillRuns(c), Done: req.Progress}
+		r.Rounds = &criu.Rounds{Policy: j.policy, Before: m.stillRuns(c), Done: func(round criu.Round, stop criu.Stop) {
+			m.happened(Event{Container: c.Name, Checkpoint: j.name, State: StateRound, Took: round.Took, Round: &round})
+			if req.Progress != nil {
+				req.Progress(round, stop)
+			}
+		}}
 	}
 	if req.RoundsOnly {
 		return m.Dumper.PreDump(ctx, r)
@@ -258,8 +267,11 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		}
 		return err // then the recovery releases what is held
 	}
-	if !req.Options.LinkRemap { // by which CRIU makes files in the dump, to be taken, too
-		r.Frozen = func() { j.files.finishAside(ctx) }
+	r.Frozen = func() {
+		if !req.Options.LinkRemap { // by which CRIU makes files in the dump, to be taken, too
+			j.files.finishAside(ctx)
+		}
+		m.happened(Event{Container: c.Name, Checkpoint: j.name, State: StateFrozen})
 	}
 	ready := beforeFreeze(j.network, req)
 	r.Ready = func(ctx context.Context) error {

@@ -27,6 +27,7 @@ const EnvPrefix = "CHECKPOINTCTL"
 type Config struct {
 	Dir        string     `mapstructure:"dir"`
 	LogLevel   string     `mapstructure:"log_level"`
+	LogFormat  string     `mapstructure:"log_format"` // LogText or LogJSON
 	Docker     Docker     `mapstructure:"docker"`
 	CRIU       CRIU       `mapstructure:"criu"`
 	Checkpoint Checkpoint `mapstructure:"checkpoint"`
@@ -38,6 +39,12 @@ type Config struct {
 	Mounts     Mounts     `mapstructure:"mounts"`
 	Batches    []Batch    `mapstructure:"-"` // see readBatches
 }
+
+// What messages look like.
+const (
+	LogText = "text"
+	LogJSON = "json"
+)
 
 // Docker is how the daemon is reached.
 type Docker struct {
@@ -140,7 +147,7 @@ type Rule struct {
 // Defaults returns every key with its default.
 func Defaults() map[string]any {
 	return map[string]any{
-		"dir": "/var/lib/checkpointctl", "log_level": "warning",
+		"dir": "/var/lib/checkpointctl", "log_level": "warning", "log_format": LogText,
 		"docker.host": "", "docker.timeout": "30s",
 		"criu.path": "criu", "criu.config": "", "criu.log_level": 4, "criu.timeout": "0s", "criu.hang_timeout": "2m",
 		"checkpoint.leave_running": true, "checkpoint.tcp_established": true, "checkpoint.file_locks": true,
@@ -320,7 +327,7 @@ func (c Config) Validate() error {
 	if c.Docker.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("%w: docker.timeout: must be above 0", ErrInvalid))
 	}
-	errs = append(errs, c.Checkpoint.validate("checkpoint"), c.PreDump.validate("pre_dump"), c.Prune.validate("prune"),
+	errs = append(errs, oneOf("log_format", c.LogFormat, LogText, LogJSON), c.Checkpoint.validate("checkpoint"), c.PreDump.validate("pre_dump"), c.Prune.validate("prune"),
 		oneOf("restore.files", c.Restore.Files, "refuse", "keep", "rollback"))
 	for i, r := range c.Mounts.Rules {
 		errs = append(errs, oneOf(fmt.Sprintf("mounts.rules[%d].action", i), r.Action, "dump", "external", "refuse"))

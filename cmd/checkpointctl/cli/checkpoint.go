@@ -207,7 +207,7 @@ func (d *deps) maker(ctx context.Context, o checkpointOptions) (*maker, error) {
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
 	m.creator = &checkpoint.Creator{
 		Dumper: m.dumper, Docker: client, Store: d.store(), Recovery: d.recovery(client), Policy: d.policy(), Version: Version, MadeBy: invoker(),
-		Facts: checkpoint.Facts, Volumes: client.Volumes, Warned: func(text string) { d.log.Warn(text) },
+		Facts: checkpoint.Facts, Volumes: client.Volumes, Warned: func(text string) { d.log.Warn(text) }, Happened: d.happened,
 	}
 	return m, nil
 }

@@ -29,6 +29,7 @@ import (
 type deps struct {
 	out, errOut io.Writer
 	log         *logrus.Logger
+	events      *logrus.Logger // nil unless the log is JSON
 	configFile  string
 	flags       []boundFlag
 	cfg         config.Settings
@@ -83,6 +84,7 @@ func (d *deps) load() error {
 	}
 	level, err := logrus.ParseLevel(d.cfg.LogLevel)
 	d.log.SetLevel(level)
+	d.logJSON()
 	return err
 }
 
@@ -96,7 +98,13 @@ func safePath(path string) error {
 }
 
 // warn says what the user should know and does not end the command.
-func (d *deps) warn(text string) { fmt.Fprintf(d.errOut, "checkpointctl: warning: %s\n", text) }
+func (d *deps) warn(text string) {
+	if d.events != nil {
+		d.log.Warn(text)
+		return
+	}
+	fmt.Fprintf(d.errOut, "checkpointctl: warning: %s\n", text)
+}
 
 func (d *deps) docker() (*docker.Client, error) {
 	return docker.New(d.cfg.Docker.Host, d.cfg.Docker.Timeout)

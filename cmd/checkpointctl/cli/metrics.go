@@ -18,11 +18,12 @@ const (
 
 // measured runs a command that is an operation on containers, which calls ran for
 // each that it has worked on, and writes what became of them into the file of
-// metrics. If it fails before it has worked on any, those that the user named failed.
+// metrics, if there is one. If it fails before it has worked on any, those that the user
+// named failed.
 func (d *deps) measured(ctx context.Context, whole metrics.Run, refs []string, do func() error) error {
 	began := time.Now()
 	err := do()
-	if d.cfg.Metrics.File == "" {
+	if d.cfg.Metrics.File == "" && d.events == nil {
 		return err
 	}
 	whole.Ended, whole.Took, whole.ExitStatus = time.Now(), time.Since(began), exitStatus(ctx, err)
@@ -36,7 +37,7 @@ func (d *deps) measured(ctx context.Context, whole metrics.Run, refs []string, d
 			d.failed(ctx, whole, ref)
 		}
 	}
-	if len(d.runs) == 0 {
+	if len(d.runs) == 0 || d.cfg.Metrics.File == "" {
 		return err
 	}
 	if writeErr := metrics.Update(d.cfg.Metrics.File, d.runs, func(container string) bool { return !d.isStored(container) }); writeErr != nil {
@@ -56,18 +57,18 @@ func (d *deps) failed(ctx context.Context, r metrics.Run, ref string) {
 	if !tried && !d.isStored(name) {
 		return
 	}
-	r.Container = name
-	d.runs = append(d.runs, r)
+	d.ran(r.Operation, name, r.Took, r.ExitStatus, nil)
 }
 
-// ran notes what became of a container, and the checkpoint that was made of it, if one
-// was.
+// ran notes and tells what became of a container, and the checkpoint that was made of
+// it, if one was.
 func (d *deps) ran(operation, container string, took time.Duration, status int, made *metadata.Record) {
 	r := metrics.Run{Operation: operation, Container: container, Ended: time.Now(), Took: took, ExitStatus: status}
 	if made != nil {
 		r.Made = &metrics.Checkpoint{SizeBytes: made.SizeBytes, Frozen: time.Duration(made.Summary().FrozenUS) * time.Microsecond}
 	}
 	d.runs = append(d.runs, r)
+	d.ended(operation, container, took, status, made)
 }
 
 // exitStatus is that of a command which ends with this error.

@@ -198,6 +198,7 @@ func (d *deps) restorerWith(ctx context.Context, client *docker.Client, o restor
 	r.NoVerify, r.Files, r.KeepChanged = o.noVerify, d.cfg.Restore.Files, o.keepChanged
 	r.AllowPrivileges = o.new.allowPrivileges
 	r.Warn = d.warn
+	r.Verified = func(rec metadata.Record) { d.event(rec.Name, rec.Checkpoint, stateVerified, 0, nil) }
 	r.Waiting = func() { d.log.Warn("a restore that Docker has started cannot be interrupted: waiting for it to end") }
 	return r, nil
 }
