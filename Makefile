@@ -1,4 +1,5 @@
 PREFIX ?= /usr/local
+DOCDIR ?= $(PREFIX)/share/doc/checkpointctl
 # A Go that is too old fetches the one that go.mod asks for.
 export GOTOOLCHAIN ?= auto
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
@@ -6,7 +7,7 @@ GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LIBEXEC = libexec/checkpointctl
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build tar runtime install demo test unit lint e2e apps test-vm test-dockers test-dockers-more soak fuzz bench bench-short setup clean
+.PHONY: build tar runtime install packages demo test unit lint e2e apps test-packages test-vm test-dockers test-dockers-more soak fuzz bench bench-short setup clean
 
 build: tar runtime
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
@@ -26,8 +27,16 @@ install: build
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/libexec/docker/cli-plugins
 	ln -sf ../../../bin/checkpointctl $(DESTDIR)$(PREFIX)/libexec/docker/cli-plugins/docker-checkpointctl
 	bin/checkpointctl generate $(DESTDIR)$(PREFIX)/share
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR) LICENSE README.md CHANGELOG.md
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/docs docs/*.md docs/*.svg docs/checkpointctl.schema.json
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/docs/design docs/design/*
+	install -D -m 0644 -t $(DESTDIR)$(DOCDIR)/examples configs/checkpointctl.yaml configs/prometheus/*
 	for unit in configs/systemd/*; do \
 		sed 's,/usr/local/bin/,$(PREFIX)/bin/,' $$unit >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit##*/}; done
+
+# A deb, an rpm and a release archive in dist/.
+packages:
+	scripts/packages.sh $(VERSION)
 
 setup:
 	scripts/setup.sh --no-smoke
@@ -36,7 +45,7 @@ demo:
 	scripts/demo.sh
 
 # Everything, on real Docker and CRIU. A test that cannot run fails.
-test: setup unit lint e2e apps
+test: setup unit lint e2e apps test-packages
 	$(MAKE) -j2 test-dockers test-vm # they have little to do with each other, and both wait a lot
 	@echo "all tests passed"
 
@@ -66,6 +75,11 @@ e2e: bin/tools/gotestsum
 apps: bin/tools/gotestsum
 	$(GO) vet -tags e2e,apps ./test/e2e/
 	$(gotestsum) -- -tags e2e,apps -count=1 -timeout 15m -parallel 4 -run '^(TestApplications|TestNewClients|TestPostgreSQLTravels)$$' ./test/e2e/
+
+# The packages, in a Debian root of their own.
+test-packages: packages bin/tools/gotestsum
+	$(GO) vet -tags e2e ./test/packages/
+	$(gotestsum) -- -tags e2e -count=1 -timeout 5m ./test/packages/
 
 # What needs a kernel with soft-dirty, cgroup v2 alone, or a reboot, in a VM.
 test-vm: bin/tools/gotestsum
@@ -98,4 +112,4 @@ fuzz:
 	scripts/fuzz.sh
 
 clean:
-	rm -rf bin libexec
+	rm -rf bin dist libexec

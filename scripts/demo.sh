@@ -4,13 +4,15 @@
 #
 #   scripts/demo.sh            installs what is missing first
 #   scripts/demo.sh --no-setup
+#
+# CHECKPOINTCTL names another binary than the one of make build.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 if [ "${1-}" != --no-setup ]; then
 	"$top/scripts/setup.sh" --no-smoke
 fi
-ctl=$top/bin/checkpointctl
+ctl=${CHECKPOINTCTL:-$top/bin/checkpointctl}
 name=checkpointctl-demo-$$
 store=$(mktemp -d)
 cleanup() {

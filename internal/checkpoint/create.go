@@ -45,6 +45,8 @@ type Creator struct {
 	Recovery recoverer
 	Policy   mounts.Policy
 	Version  string // of this program, for the record
+	// MadeBy is who asked, for the record.
+	MadeBy *metadata.Maker
 	// Facts, if set, gathers what the rules of preflight look at; see Facts.
 	Facts func(docker.Container, mounts.Plan) (preflight.Facts, error)
 	// Volumes, if set, returns what volumes a container mounts; without it none is
@@ -52,6 +54,8 @@ type Creator struct {
 	Volumes func(ctx context.Context, id string) ([]docker.Volume, error)
 	// Warned, if set, hears of what a checkpoint cannot bring back.
 	Warned func(string)
+	// Happened, if set, hears what checkpoints come to, several at once.
+	Happened func(Event)
 
 	freezer func(docker.Container) (freezer, error) // nil: the container's own
 }
@@ -60,6 +64,7 @@ type Creator struct {
 type Request struct {
 	Container docker.Container
 	Name      string // empty: the next free one
+	Comment   string // for the record
 	Options   criu.Options
 	// Parent is a checkpoint of the container to continue, empty for none.
 	Parent string
@@ -136,6 +141,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err != nil {
 		return t, err
 	}
+	m.happened(Event{Container: c.Name, Checkpoint: t.name, State: StateRunning})
 	if err := m.beginFiles(ctx, &t.job, req); err != nil {
 		t.discard(err)
 		return t, err
@@ -147,6 +153,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 		t.discard(err)
 		return t, &dumpFailed{err}
 	}
+	m.dumped(req, t.name, time.Duration(result.Stats.FrozenUS)*time.Microsecond)
 	if n := criu.LostEvents(t.images); n > 0 {
 		m.warn([]string{fmt.Sprintf("container %s: the checkpoint does not include the unread events of %s", c.Name, count(n, "inotify or fanotify descriptor", "inotify or fanotify descriptors"))})
 	}
@@ -208,7 +215,12 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		},
 	}
 	if req.Rounds != nil {
-		r.Rounds = &criu.Rounds{Policy: j.policy, Before: m.stillRuns(c), Done: req.Progress}
+		r.Rounds = &criu.Rounds{Policy: j.policy, Before: m.stillRuns(c), Done: func(round criu.Round, stop criu.Stop) {
+			m.happened(Event{Container: c.Name, Checkpoint: j.name, State: StateRound, Took: round.Took, Round: &round})
+			if req.Progress != nil {
+				req.Progress(round, stop)
+			}
+		}}
 	}
 	if req.RoundsOnly {
 		return m.Dumper.PreDump(ctx, r)
@@ -255,8 +267,11 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		}
 		return err // then the recovery releases what is held
 	}
-	if !req.Options.LinkRemap { // by which CRIU makes files in the dump, to be taken, too
-		r.Frozen = func() { j.files.finishAside(ctx) }
+	r.Frozen = func() {
+		if !req.Options.LinkRemap { // by which CRIU makes files in the dump, to be taken, too
+			j.files.finishAside(ctx)
+		}
+		m.happened(Event{Container: c.Name, Checkpoint: j.name, State: StateFrozen})
 	}
 	ready := beforeFreeze(j.network, req)
 	r.Ready = func(ctx context.Context) error {
@@ -338,6 +353,7 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
 	version, _ := m.Dumper.Version() // refuse has seen it
 	r := metadata.Record{
 		SchemaVersion: metadata.SchemaVersion, Checkpoint: j.name, Kind: j.kind, Parent: req.Parent, TrackID: j.trackID,
+		Comment: req.Comment, MadeBy: m.MadeBy,
 		Container: Describe(req.Container, plan), Timestamp: j.began, FrozenAt: j.frozen, Options: metadata.Options(j.options),
 		Architecture: h.Architecture, CPUFeatures: h.CPUFeatures,
 		Versions: metadata.Versions{

@@ -93,5 +93,8 @@ func (m *member) thaw() error {
 		}
 	}
 	m.thawed = time.Now()
+	if m.dumped && m.req.Options.LeaveRunning {
+		m.group.creator.happened(Event{Container: c.Name, Checkpoint: m.taken.name, State: StateThawed, Took: m.thawed.Sub(m.frozen)})
+	}
 	return m.group.creator.Store.NoteThawed(c.Name)
 }

@@ -26,6 +26,13 @@ type yard struct {
 	fail   map[string]error // what the dump of a container does; nil in it: it panics
 
 	interrupt func() // at every freeze
+	events    []Event
+}
+
+func (y *yard) heard(e Event) {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.events = append(y.events, e)
 }
 
 func (y *yard) note(what, id string) {
@@ -134,7 +141,7 @@ func inYard(id string) docker.Container {
 func (y *yard) group(ctx context.Context, t *testing.T, leave bool, limit int, ids ...string) (*Creator, []metadata.Record, []error) {
 	t.Helper()
 	y.frozen, y.ended = map[string]bool{}, map[string]bool{}
-	m := &Creator{Dumper: y, Docker: y, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}, freezer: y.pen}
+	m := &Creator{Dumper: y, Docker: y, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}, freezer: y.pen, Happened: y.heard}
 	req := GroupRequest{Batch: "b", Limit: limit}
 	for _, id := range ids {
 		req.Members = append(req.Members, Request{Container: inYard(id), Name: "x", Options: criu.Options{LeaveRunning: leave}})

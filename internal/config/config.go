@@ -27,6 +27,7 @@ const EnvPrefix = "CHECKPOINTCTL"
 type Config struct {
 	Dir        string     `mapstructure:"dir"`
 	LogLevel   string     `mapstructure:"log_level"`
+	LogFormat  string     `mapstructure:"log_format"` // LogText or LogJSON
 	Docker     Docker     `mapstructure:"docker"`
 	CRIU       CRIU       `mapstructure:"criu"`
 	Checkpoint Checkpoint `mapstructure:"checkpoint"`
@@ -35,9 +36,16 @@ type Config struct {
 	Park       Park       `mapstructure:"park"`
 	Prune      Prune      `mapstructure:"prune"`
 	Encrypt    Encrypt    `mapstructure:"encrypt"`
+	Metrics    Metrics    `mapstructure:"metrics"`
 	Mounts     Mounts     `mapstructure:"mounts"`
 	Batches    []Batch    `mapstructure:"-"` // see readBatches
 }
+
+// What messages look like.
+const (
+	LogText = "text"
+	LogJSON = "json"
+)
 
 // Docker is how the daemon is reached.
 type Docker struct {
@@ -126,6 +134,11 @@ type Encrypt struct {
 	Stage          string   `mapstructure:"stage"`
 }
 
+// Metrics is where metrics are kept, empty for nowhere.
+type Metrics struct {
+	File string `mapstructure:"file"`
+}
+
 // Mounts overrides the mount policy.
 type Mounts struct {
 	Rules []Rule `mapstructure:"rules"`
@@ -141,7 +154,7 @@ type Rule struct {
 // Defaults returns every key with its default.
 func Defaults() map[string]any {
 	return map[string]any{
-		"dir": "/var/lib/checkpointctl", "log_level": "warning",
+		"dir": "/var/lib/checkpointctl", "log_level": "warning", "log_format": LogText,
 		"docker.host": "", "docker.timeout": "30s",
 		"criu.path": "criu", "criu.config": "", "criu.log_level": 4, "criu.timeout": "0s", "criu.hang_timeout": "2m",
 		"checkpoint.leave_running": true, "checkpoint.tcp_established": true, "checkpoint.file_locks": true,
@@ -155,7 +168,7 @@ func Defaults() map[string]any {
 		"prune.keep_last": 0, "prune.keep_hourly": 0, "prune.keep_daily": 0, "prune.keep_weekly": 0,
 		"prune.keep_within": "0s", "prune.max_size": "",
 		"encrypt.to": []any{}, "encrypt.identity": "", "encrypt.passphrase_file": "", "encrypt.stage": "",
-		"mounts.rules": []any{}, "batches": []any{},
+		"metrics.file": "", "mounts.rules": []any{}, "batches": []any{},
 	}
 }
 
@@ -322,7 +335,7 @@ func (c Config) Validate() error {
 	if c.Docker.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("%w: docker.timeout: must be above 0", ErrInvalid))
 	}
-	errs = append(errs, c.Checkpoint.validate("checkpoint"), c.PreDump.validate("pre_dump"), c.Prune.validate("prune"),
+	errs = append(errs, oneOf("log_format", c.LogFormat, LogText, LogJSON), c.Checkpoint.validate("checkpoint"), c.PreDump.validate("pre_dump"), c.Prune.validate("prune"),
 		oneOf("restore.files", c.Restore.Files, "refuse", "keep", "rollback"))
 	for i, r := range c.Mounts.Rules {
 		errs = append(errs, oneOf(fmt.Sprintf("mounts.rules[%d].action", i), r.Action, "dump", "external", "refuse"))

@@ -216,6 +216,13 @@ type Imported struct {
 	SignedBy string    `json:"signed_by,omitempty"` // empty if that was not asked
 }
 
+// Maker is who had a checkpoint made.
+type Maker struct {
+	User string `json:"user"` // empty if the uid has no name
+	UID  int    `json:"uid"`
+	Host string `json:"host"`
+}
+
 // IsOf says whether the checkpoint is of this very container: never for an
 // imported one, whose record could name any.
 func (r Record) IsOf(id string) bool { return r.Imported == nil && r.ID == id }
@@ -233,6 +240,10 @@ type Record struct {
 	Kind          string `json:"kind"`
 	Parent        string `json:"parent,omitempty"` // checkpoint of the same container that this one needs
 	TrackID       string `json:"track_id,omitempty"`
+	// Comment is why it was made, in the user's words.
+	Comment string `json:"comment,omitempty"`
+	// MadeBy is nil in older records.
+	MadeBy *Maker `json:"made_by,omitempty"`
 	Container
 	// Of the container's own network namespace: the net.* sysctls that differ
 	// from a new one's, and those of interfaces that differ from its default.

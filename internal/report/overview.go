@@ -20,8 +20,11 @@ type Overview struct {
 	ID        string     `json:"id,omitempty"`
 	Image     string     `json:"image,omitempty"`
 	MadeAt    *time.Time `json:"made_at,omitempty"`
-	Hostname  string     `json:"hostname,omitempty"`
-	Encrypted bool       `json:"encrypted"`
+	// Comment and MadeBy are as in the record.
+	Comment   string          `json:"comment,omitempty"`
+	MadeBy    *metadata.Maker `json:"made_by,omitempty"`
+	Hostname  string          `json:"hostname,omitempty"`
+	Encrypted bool            `json:"encrypted"`
 	// Links is how many sets of images it takes: 1, and those of rounds and parents.
 	Links     int                `json:"image_sets"`
 	Processes int                `json:"processes"`
@@ -51,6 +54,7 @@ func (d *Document) overview(c *contents.Contents, s *snapshot.Snapshot) error {
 	case c.Record != nil:
 		r := c.Record
 		o.Container, o.ID, o.Image, o.MadeAt, o.Encrypted, o.Parts, o.Versions = r.Name, r.ID, r.Image, &r.Timestamp, r.Encrypted, r.Parts, &r.Versions
+		o.Comment, o.MadeBy = r.Comment, r.MadeBy
 	case c.Config != nil:
 		o.Container, o.ID, o.Image = c.Config.Name, c.Config.ID, c.Config.RootfsImageName
 		if !c.Config.CheckpointedAt.IsZero() {

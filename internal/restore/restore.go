@@ -61,6 +61,8 @@ type Restorer struct {
 	KeepChanged string
 	// Warn, if set, hears of what does not stop the restore.
 	Warn func(string)
+	// Verified, if set, is called when a checkpoint was found to be whole.
+	Verified func(metadata.Record)
 	// Waiting, if set, is called when the context ends while Docker restores,
 	// which is waited for all the same.
 	Waiting func()
@@ -132,6 +134,9 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 	}()
 	if p.plan, err = r.plan(ctx, c, rec, o, func() error { return r.verifyChain(ctx, rec) }); err != nil {
 		return p, err
+	}
+	if r.Verified != nil && !r.NoVerify {
+		r.Verified(rec)
 	}
 	if err := r.open(ctx, &p, rec); err != nil {
 		return p, err

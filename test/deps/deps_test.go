@@ -18,7 +18,7 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl":         {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl-runtime": {"internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
-		"internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/compare", "internal/config", "internal/contents", "internal/coredump", "internal/criu", "internal/criuimg", "internal/docker", "internal/dockerd", "internal/metadata", "internal/mounts", "internal/park",
+		"configs", "docs", "internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/compare", "internal/config", "internal/contents", "internal/coredump", "internal/criu", "internal/criuimg", "internal/docker", "internal/dockerd", "internal/manual", "internal/metadata", "internal/metrics", "internal/mounts", "internal/park",
 		"internal/preflight", "internal/recovery", "internal/registry", "internal/report", "internal/restore", "internal/runtime", "internal/search", "internal/seal", "internal/signature", "internal/snapshot",
 	},
 	"internal/archive":               {"internal/linux/sparse", "internal/metadata", "internal/seal", "internal/signature"},
@@ -38,7 +38,9 @@ var allowed = map[string][]string{
 	"internal/criuimg":               nil,
 	"internal/criuimg/criuimgtest":   nil,
 	"internal/linux":                 {"internal/linux/netns"},
+	"internal/manual":                nil,
 	"internal/metadata":              {"internal/linux/sparse"},
+	"internal/metrics":               nil,
 	"internal/mounts":                nil,
 	"internal/recovery":              {"internal/criu", "internal/criuimg", "internal/docker", "internal/layer", "internal/linux", "internal/linux/hold", "internal/linux/netns", "internal/metadata", "internal/runtime"},
 	"internal/park":                  {"internal/docker", "internal/metadata", "internal/restore"},
@@ -73,6 +75,7 @@ var users = map[string][]string{
 	"filippo.io/age":                                 {"internal/seal"},
 	"golang.org/x/crypto/ssh":                        {"internal/signature"},
 	"github.com/klauspost/compress":                  {"internal/archive"},
+	"github.com/prometheus/":                         {"internal/metrics"},
 	"oras.land/":                                     {"internal/registry"},
 }
 

@@ -25,6 +25,8 @@ func TestInstall(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"man/man8/checkpointctl-restore.8":             "--files",
+		"man/man5/checkpointctl.yaml.5":                "criu.path",
+		"man/man7/checkpointctl-concepts.7":            "parent",
 		"bash-completion/completions/checkpointctl":    "__complete",
 		"zsh/site-functions/_checkpointctl":            "#compdef checkpointctl",
 		"fish/vendor_completions.d/checkpointctl.fish": "complete -c checkpointctl",

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -131,10 +132,12 @@ func runRestoreNew(ctx context.Context, d *deps, ref, name string, o restoreOpti
 		return printDraft(d, draft)
 	}
 	clones := restore.Clones{Maker: m, Count: o.new.clones, ExecAfter: o.new.execAfter, Exec: client.Exec}
+	began := time.Now()
 	made, err := clones.Make(ctx, rec, n, restore.Options{TCPClose: o.tcpClose, LazyPages: o.lazyPages})
 	if err != nil {
 		return err
 	}
+	d.ran(opRestore, rec.Name, time.Since(began), exitOK, nil)
 	return printMade(d, made, rec, o.new.clones > 1)
 }
 

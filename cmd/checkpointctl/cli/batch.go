@@ -103,17 +103,21 @@ func (r *batchRun) all(ctx context.Context) {
 		}
 	}
 	errs := batch.Run(ctx, len(r.results), limit, func(i int) error {
+		began := time.Now()
+		if r.batch.Consistent {
+			began = r.began
+		}
 		rec, err := one(ctx, i)
 		if err == nil {
 			r.results[i].Container, r.results[i].Record = rec.Name, &rec
 			r.results[i].Removed, err = r.prune(rec.Name)
 		}
-		r.done(i, err)
+		r.done(i, err, time.Since(began))
 		return err
 	})
 	for i, err := range errs {
 		if errors.Is(err, batch.ErrNotStarted) {
-			r.done(i, err)
+			r.done(i, err, 0)
 		}
 	}
 }
@@ -199,7 +203,7 @@ func (r *batchRun) prune(container string) ([]string, error) {
 }
 
 // done notes and prints what became of one container.
-func (r *batchRun) done(i int, err error) {
+func (r *batchRun) done(i int, err error, took time.Duration) {
 	res := &r.results[i]
 	if res.OK = err == nil; err != nil {
 		res.Error = oneLine(err)
@@ -208,10 +212,11 @@ func (r *batchRun) done(i int, err error) {
 			res.Hint = e.Hint
 		}
 	}
-	if r.json {
-		return
-	}
 	r.show.print(func() {
+		r.ran(opCheckpoint, res.Container, took, res.Code, res.Record)
+		if r.json {
+			return
+		}
 		if res.Record != nil {
 			fmt.Fprintln(r.errOut, summary(*res.Record))
 			fmt.Fprintf(r.out, "%s/%s\n", res.Record.Name, res.Record.Checkpoint)

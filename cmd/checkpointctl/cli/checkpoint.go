@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,13 +15,14 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/metrics"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
 type checkpointOptions struct {
-	containers   []string
-	name, parent string
-	roundsOnly   bool
+	containers            []string
+	name, parent, comment string
+	roundsOnly            bool
 	selectOptions
 }
 
@@ -63,18 +65,24 @@ container uses.
   checkpointctl checkpoint --batch nightly --dry-run`,
 		Args: func(_ *cobra.Command, args []string) error {
 			o.containers = args
-			return o.check()
+			return errors.Join(o.check(), checkComment(o.comment))
 		},
 		ValidArgsFunction: d.completeContainers,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if len(o.containers) == 1 && !o.dryRun {
-				return runCheckpoint(cmd.Context(), d, o)
+			if o.dryRun {
+				return runBatch(cmd.Context(), d, o)
 			}
-			return runBatch(cmd.Context(), d, o)
+			return d.measured(cmd.Context(), metrics.Run{Operation: opCheckpoint, Batch: o.batch}, o.containers, func() error {
+				if len(o.containers) == 1 {
+					return runCheckpoint(cmd.Context(), d, o)
+				}
+				return runBatch(cmd.Context(), d, o)
+			})
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "`name` of the checkpoint (default: the next free of checkpoint1, checkpoint2, ...)")
+	f.StringVar(&o.comment, "comment", "", "`text` to keep with the checkpoint: why it was made")
 	f.Bool("leave-running", true, "let the container run on")
 	d.syncFlag(f)
 	d.jsonFlag(cmd)
@@ -153,7 +161,7 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err != nil {
 		return err
 	}
-	show := &rounds{out: d.progress()}
+	began, show := time.Now(), &rounds{out: d.progress()}
 	req := m.request(ctx, d.cfg.Config, c, o)
 	req.Progress = show.round
 	r, err := m.creator.Create(ctx, req)
@@ -161,6 +169,7 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err != nil {
 		return err
 	}
+	d.ran(opCheckpoint, r.Name, time.Since(began), exitOK, &r)
 	if d.json {
 		return printJSON(d.out, r)
 	}
@@ -197,8 +206,8 @@ func (d *deps) maker(ctx context.Context, o checkpointOptions) (*maker, error) {
 	m.dumper.Memory = d.store().Memory()
 	go func() { _, _ = m.dumper.Version() }() // while Docker answers
 	m.creator = &checkpoint.Creator{
-		Dumper: m.dumper, Docker: client, Store: d.store(), Recovery: d.recovery(client), Policy: d.policy(), Version: Version,
-		Facts: checkpoint.Facts, Volumes: client.Volumes, Warned: func(text string) { d.log.Warn(text) },
+		Dumper: m.dumper, Docker: client, Store: d.store(), Recovery: d.recovery(client), Policy: d.policy(), Version: Version, MadeBy: invoker(),
+		Facts: checkpoint.Facts, Volumes: client.Volumes, Warned: func(text string) { d.log.Warn(text) }, Happened: d.happened,
 	}
 	return m, nil
 }
@@ -218,7 +227,7 @@ func (m *maker) container(ctx context.Context, ref string) (docker.Container, er
 
 func (m *maker) request(ctx context.Context, cfg config.Config, c docker.Container, o checkpointOptions) checkpoint.Request {
 	return checkpoint.Request{
-		Container: c, Name: o.name, Options: dumpOptions(cfg), Parent: o.parent,
+		Container: c, Name: o.name, Comment: o.comment, Options: dumpOptions(cfg), Parent: o.parent,
 		Rounds: m.rounds(ctx, cfg, c.Name), RoundsOnly: o.roundsOnly,
 		Files: m.files(cfg), Seal: m.seal, StageDir: cfg.Encrypt.Stage, NoSync: cfg.Checkpoint.Sync == config.SyncNone,
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/metrics"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
@@ -28,12 +29,14 @@ import (
 type deps struct {
 	out, errOut io.Writer
 	log         *logrus.Logger
+	events      *logrus.Logger // nil unless the log is JSON
 	configFile  string
 	flags       []boundFlag
 	cfg         config.Settings
 	args        []string // of the command line
 	parsed      bool     // the command line was well formed
 	json        bool     // the command's --json
+	runs        []metrics.Run
 }
 
 // boundFlag is a flag of some command that overrides a config key.
@@ -81,6 +84,7 @@ func (d *deps) load() error {
 	}
 	level, err := logrus.ParseLevel(d.cfg.LogLevel)
 	d.log.SetLevel(level)
+	d.logJSON()
 	return err
 }
 
@@ -94,7 +98,13 @@ func safePath(path string) error {
 }
 
 // warn says what the user should know and does not end the command.
-func (d *deps) warn(text string) { fmt.Fprintf(d.errOut, "checkpointctl: warning: %s\n", text) }
+func (d *deps) warn(text string) {
+	if d.events != nil {
+		d.log.Warn(text)
+		return
+	}
+	fmt.Fprintf(d.errOut, "checkpointctl: warning: %s\n", text)
+}
 
 func (d *deps) docker() (*docker.Client, error) {
 	return docker.New(d.cfg.Docker.Host, d.cfg.Docker.Timeout)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode"
 
+	"github.com/sirupsen/logrus"
+
 	"github.com/checkpointctl/checkpointctl/internal/archive"
 	"github.com/checkpointctl/checkpointctl/internal/changes"
 	"github.com/checkpointctl/checkpointctl/internal/config"
@@ -176,13 +178,21 @@ func reportError(d *deps, err error, code int, hint string) {
 	if excerpt.Hint != "" {
 		hint = excerpt.Hint
 	}
-	if d.json {
+	if d.json && d.events == nil {
 		_ = json.NewEncoder(d.errOut).Encode(struct {
 			Error string   `json:"error"`
 			Code  int      `json:"code"`
 			Hint  string   `json:"hint"`
 			Log   []string `json:"log,omitempty"`
 		}{err.Error(), code, hint, excerpt.Lines})
+		return
+	}
+	if d.events != nil {
+		e := d.log.WithFields(logrus.Fields{"code": code, "hint": hint})
+		if excerpt.Lines != nil {
+			e = e.WithField("log", excerpt.Lines)
+		}
+		e.Error(oneLine(err))
 		return
 	}
 	for _, line := range excerpt.Lines {

@@ -7,6 +7,11 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/checkpointctl/checkpointctl/configs"
+	"github.com/checkpointctl/checkpointctl/docs"
+	"github.com/checkpointctl/checkpointctl/internal/config"
+	"github.com/checkpointctl/checkpointctl/internal/manual"
 )
 
 // newGenerateCmd writes what make install and packages put beside the program.
@@ -20,8 +25,10 @@ func newGenerateCmd() *cobra.Command {
 			root := cmd.Root()
 			root.DisableAutoGenTag = true
 			for place, write := range map[string]func(string) error{
+				"man/man5": settingsPage,
+				"man/man7": conceptsPage,
 				"man/man8": func(path string) error {
-					return doc.GenManTree(root, &doc.GenManHeader{Section: "8", Source: "checkpointctl " + Version, Manual: "checkpointctl"}, path)
+					return doc.GenManTree(root, &doc.GenManHeader{Section: "8", Source: source(), Manual: command}, path)
 				},
 				"bash-completion/completions": func(path string) error {
 					return root.GenBashCompletionFileV2(filepath.Join(path, "checkpointctl"), true)
@@ -41,4 +48,31 @@ func newGenerateCmd() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// source is what manual pages call the program that they are of.
+func source() string { return command + " " + Version }
+
+// settingsPage writes checkpointctl.yaml(5) into a directory.
+func settingsPage(dir string) error {
+	text, err := manual.Settings(configs.Example)
+	if err != nil {
+		return err
+	}
+	return writePage(dir, manual.Page{
+		Name: config.FileName, Section: 5, Summary: "configuration of checkpointctl",
+		SeeAlso: "**checkpointctl(8)**, **checkpointctl-concepts(7)**", Text: text,
+	})
+}
+
+// conceptsPage writes checkpointctl-concepts(7) into a directory.
+func conceptsPage(dir string) error {
+	return writePage(dir, manual.Page{
+		Name: "checkpointctl-concepts", Section: 7, Summary: "what checkpointctl works with, and its words",
+		SeeAlso: "**checkpointctl(8)**, **checkpointctl.yaml(5)**, **criu(8)**, **docker(1)**", Text: docs.Concepts,
+	})
+}
+
+func writePage(dir string, p manual.Page) error {
+	return os.WriteFile(filepath.Join(dir, p.File()), p.Render(source()), 0o644) //nolint:gosec // for everybody
 }

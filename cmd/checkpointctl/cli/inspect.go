@@ -15,6 +15,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 	"github.com/checkpointctl/checkpointctl/internal/preflight"
+	"github.com/checkpointctl/checkpointctl/internal/report"
 )
 
 func newInspectCmd(d *deps) *cobra.Command {
@@ -129,18 +130,18 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 	if err != nil {
 		return err
 	}
-	shown := fetched{r, fetchFrom(fetches(), d.store().Path(container, name))}
+	view := fetched{r, fetchFrom(fetches(), d.store().Path(container, name))}
 	if d.json {
-		return printJSON(d.out, shown)
+		return printJSON(d.out, view)
 	}
-	if f := shown.Fetch; f != nil {
+	if f := view.Fetch; f != nil {
 		fmt.Fprintf(d.out, "Restored to container %s, memory: %s\n\n", f.Container, f.explain())
 	}
 	err = table(d.out, func(w io.Writer) {
 		for _, row := range [][2]string{
-			{"Checkpoint", r.Checkpoint}, {"Kind", kind(r.Summary(), nil)}, {"Parent", dash(r.Parent)}, {"Made", r.Timestamp.Format(time.RFC3339)}, {"Imported", imported(r)},
+			{"Checkpoint", r.Checkpoint}, {"Kind", kind(r.Summary(), nil)}, {"Parent", dash(r.Parent)}, {"Comment", dash(report.Text(r.Comment))}, {"Made", r.Timestamp.Format(time.RFC3339)}, {"Made by", madeBy(r.MadeBy)}, {"Imported", imported(r)},
 			{"Encrypted to", dash(strings.Join(r.Recipients, ", "))}, {"Size", size(r.SizeBytes)}, {"Frozen", frozen(r)}, {"Pages written", fmt.Sprint(r.Stats.PagesWritten)},
-			{"Made by", fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", r.Versions.Checkpointctl,
+			{"Made with", fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", r.Versions.Checkpointctl,
 				r.Versions.CRIU, r.Versions.Docker, r.Versions.Runc, r.Versions.Kernel)},
 		} {
 			fmt.Fprintf(w, "%s:\t%s\n", row[0], row[1])

@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
 
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/metrics"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
 
@@ -35,7 +37,12 @@ removes the oldest checkpoints of a container until the rest fits. Times are in 
   checkpointctl prune myapp --keep-last 3 --max-size 20GiB`,
 		ValidArgsFunction: d.completeContainers,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runPrune(cmd.Context(), d, args, dryRun)
+			if dryRun {
+				return runPrune(cmd.Context(), d, args, true)
+			}
+			return d.measured(cmd.Context(), metrics.Run{Operation: opPrune}, args, func() error {
+				return runPrune(cmd.Context(), d, args, false)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -79,7 +86,9 @@ func runPrune(ctx context.Context, d *deps, refs []string, dryRun bool) error {
 		errs []error
 	)
 	for _, name := range containers {
+		began := time.Now()
 		list, err := pruneOne(store, name, keep, dryRun)
+		d.ran(opPrune, name, time.Since(began), exitStatus(ctx, err), nil)
 		all = append(all, list...)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("container %s: %w", name, err))

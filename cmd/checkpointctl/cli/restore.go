@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -10,6 +11,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/metrics"
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
 
@@ -86,7 +88,9 @@ criu lazy-pages is killed, the container is killed too; restore it again.
 				if err != nil {
 					return err
 				}
-				return runRestoreNew(cmd.Context(), d, container, checkpoint, o)
+				return d.restoring(cmd.Context(), o, []target{{container, checkpoint}}, func() error {
+					return runRestoreNew(cmd.Context(), d, container, checkpoint, o)
+				})
 			}
 			targets, err := d.restoreTargets(cmd.Context(), args)
 			if err != nil {
@@ -99,10 +103,13 @@ criu lazy-pages is killed, the container is killed too; restore it again.
 				return fmt.Errorf("%w: --group takes one checkpoint", config.ErrInvalid)
 			case o.into != "" && (o.group || len(targets) > 1):
 				return fmt.Errorf("%w: --into takes one container", config.ErrInvalid)
-			case o.group || len(targets) > 1:
-				return runRestoreAll(cmd.Context(), d, targets, o)
 			}
-			return runRestore(cmd.Context(), d, targets[0].container, targets[0].checkpoint, o)
+			return d.restoring(cmd.Context(), o, targets, func() error {
+				if o.group || len(targets) > 1 {
+					return runRestoreAll(cmd.Context(), d, targets, o)
+				}
+				return runRestore(cmd.Context(), d, targets[0].container, targets[0].checkpoint, o)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -125,6 +132,18 @@ criu lazy-pages is killed, the container is killed too; restore it again.
 		d.stageFlag(f)
 	})
 	return cmd
+}
+
+// restoring runs a restore of targets, measured if it is one.
+func (d *deps) restoring(ctx context.Context, o restoreOptions, targets []target, do func() error) error {
+	if o.dryRun {
+		return do()
+	}
+	var refs []string
+	for _, t := range targets {
+		refs = append(refs, t.container)
+	}
+	return d.measured(ctx, metrics.Run{Operation: opRestore}, refs, do)
 }
 
 func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions) error {
@@ -159,9 +178,11 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 		}
 		return printPlan(d.out, plan)
 	}
+	began := time.Now()
 	if err := r.Restore(ctx, c, rec, options); err != nil {
 		return err
 	}
+	d.ran(opRestore, rec.Name, time.Since(began), exitOK, nil)
 	if d.json {
 		return printJSON(d.out, restoredOf(c, rec))
 	}
@@ -177,6 +198,7 @@ func (d *deps) restorerWith(ctx context.Context, client *docker.Client, o restor
 	r.NoVerify, r.Files, r.KeepChanged = o.noVerify, d.cfg.Restore.Files, o.keepChanged
 	r.AllowPrivileges = o.new.allowPrivileges
 	r.Warn = d.warn
+	r.Verified = func(rec metadata.Record) { d.event(rec.Name, rec.Checkpoint, stateVerified, 0, nil) }
 	r.Waiting = func() { d.log.Warn("a restore that Docker has started cannot be interrupted: waiting for it to end") }
 	return r, nil
 }
@@ -210,11 +232,13 @@ func runRestoreAll(ctx context.Context, d *deps, targets []target, o restoreOpti
 		}
 		return printPlans(d, plans)
 	}
+	began := time.Now()
 	if err := r.RestoreAll(ctx, members, options); err != nil {
 		return err
 	}
 	list := []restored{}
 	for _, m := range members {
+		d.ran(opRestore, m.Record.Name, time.Since(began), exitOK, nil)
 		list = append(list, restoredOf(m.Container, m.Record))
 	}
 	if d.json {

@@ -27,7 +27,9 @@ func newRootCmd(d *deps) *cobra.Command {
 	f.String("docker-host", "", "`address` of the Docker daemon (default: $DOCKER_HOST or Docker's own)")
 	f.String("criu", "", "CRIU `binary` (default: the one on PATH)")
 	f.String("log-level", "", "`level` of messages: debug, info, warning or error (default: warning)")
-	d.bind(f, map[string]string{"dir": "dir", "docker.host": "docker-host", "criu.path": "criu", "log_level": "log-level"})
+	f.String("log-format", "text", "text, or json: one object a line, with what containers come to")
+	f.String("metrics-file", "", "`file` to keep metrics of checkpoints, restores and prunes in, for Prometheus (default: none)")
+	d.bind(f, map[string]string{"dir": "dir", "docker.host": "docker-host", "criu.path": "criu", "log_level": "log-level", "log_format": "log-format", "metrics.file": "metrics-file"})
 	for _, g := range []struct {
 		id, title string
 		commands  []*cobra.Command

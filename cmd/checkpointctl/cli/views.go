@@ -41,15 +41,18 @@ func printViews(w io.Writer, d *report.Document, tree bool) error {
 }
 
 func printOverview(w io.Writer, o *report.Overview) {
-	made, by := "", ""
+	made, by, with := "", "", ""
 	if o.MadeAt != nil {
 		made = o.MadeAt.Format(time.RFC3339)
 	}
+	if o.MadeBy != nil {
+		by = madeBy(o.MadeBy)
+	}
 	if v := o.Versions; v != nil {
-		by = fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", v.Checkpointctl, v.CRIU, v.Docker, v.Runc, v.Kernel)
+		with = fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", v.Checkpointctl, v.CRIU, v.Docker, v.Runc, v.Kernel)
 	}
 	for _, row := range [][2]string{
-		{"Checkpoint", o.Name}, {"Container", o.Container}, {"ID", o.ID}, {"Image", o.Image}, {"Made", made}, {"Made by", by}, {"Hostname", o.Hostname},
+		{"Checkpoint", o.Name}, {"Container", o.Container}, {"ID", o.ID}, {"Image", o.Image}, {"Comment", o.Comment}, {"Made", made}, {"Made by", by}, {"Made with", with}, {"Hostname", o.Hostname},
 		{"Processes", fmt.Sprint(o.Processes)}, {"Threads", fmt.Sprint(o.Threads)}, {"Descriptors", fmt.Sprint(o.FDs)}, {"Sockets", fmt.Sprint(o.Sockets)},
 		{"Image sets", fmt.Sprint(o.Links)}, {"Encrypted", yes(o.Encrypted)},
 	} {
