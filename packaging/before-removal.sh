@@ -15,4 +15,6 @@ if [ -d /run/systemd/system ]; then
 	systemctl list-units --all --plain --no-legend 'checkpointctl@*.timer' | while read -r timer _; do
 		systemctl disable --now "$timer" || true
 	done
+	# A stop would park containers, and nothing would be left to restore them.
+	systemctl disable checkpointctl-park.service || true
 fi

@@ -36,6 +36,7 @@ type Parker struct {
 type Outcome struct {
 	Container  string
 	Checkpoint string // empty if it is not parked, or was not restored
+	Took       time.Duration
 	Err        error
 }
 
@@ -50,12 +51,12 @@ const whileParked = "unless-stopped"
 func (p *Parker) Park(ctx context.Context, units []Unit, name string) []Outcome {
 	var list []Outcome
 	for i, u := range slices.Backward(units) {
-		err := ctx.Err()
+		began, err := time.Now(), ctx.Err()
 		if err == nil {
 			err = p.parkUnit(ctx, u, i, name)
 		}
 		for _, c := range u {
-			o := Outcome{Container: c.Name, Checkpoint: name, Err: err}
+			o := Outcome{Container: c.Name, Checkpoint: name, Took: time.Since(began), Err: err}
 			if err != nil {
 				o.Checkpoint = ""
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
@@ -33,7 +34,11 @@ func (p *Parker) Unpark(ctx context.Context) ([]Outcome, error) {
 		if ctx.Err() != nil {
 			return list, errors.Join(err, ctx.Err())
 		}
-		list = append(list, p.unparkUnit(ctx, notes[:n])...)
+		began := time.Now()
+		for _, o := range p.unparkUnit(ctx, notes[:n]) {
+			o.Took = time.Since(began)
+			list = append(list, o)
+		}
 		notes = notes[n:]
 	}
 	return list, err

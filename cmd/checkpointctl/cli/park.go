@@ -15,6 +15,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/metrics"
 	"github.com/checkpointctl/checkpointctl/internal/park"
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
@@ -40,7 +41,9 @@ parked container cannot be removed.
   checkpointctl park --dry-run`,
 		ValidArgsFunction: d.completeContainers,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runPark(cmd.Context(), d, args, dryRun)
+			return d.measured(cmd.Context(), metrics.Run{Operation: opCheckpoint}, args, func() error {
+				return runPark(cmd.Context(), d, args, dryRun)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -74,7 +77,15 @@ func runPark(ctx context.Context, d *deps, refs []string, dryRun bool) error {
 		return printUnits(d, units)
 	}
 	p := park.Parker{Docker: m.client, Store: d.store(), Checkpoint: m.park}
-	return printParked(d, p.Park(ctx, units, time.Now().UTC().Format("parked-20060102-150405")), "parked")
+	list := p.Park(ctx, units, time.Now().UTC().Format("parked-20060102-150405"))
+	for _, o := range list {
+		var made *metadata.Record
+		if r, err := d.store().Get(o.Container, o.Checkpoint); o.Err == nil && err == nil {
+			made = &r
+		}
+		d.ran(opCheckpoint, o.Container, o.Took, exitStatus(ctx, o.Err), made)
+	}
+	return printParked(d, list, "parked")
 }
 
 // toPark returns the running containers that are named, or else those that the
@@ -151,7 +162,9 @@ it up.
 		Example: "  checkpointctl unpark --rm",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runUnpark(cmd.Context(), d, rm)
+			return d.measured(cmd.Context(), metrics.Run{Operation: opRestore}, nil, func() error {
+				return runUnpark(cmd.Context(), d, rm)
+			})
 		},
 	}
 	f := cmd.Flags()
@@ -189,6 +202,7 @@ func runUnpark(ctx context.Context, d *deps, rm bool) error {
 	}}
 	list, err := p.Unpark(ctx)
 	for i, o := range list {
+		d.ran(opRestore, o.Container, o.Took, exitStatus(ctx, o.Err), nil)
 		if rm && o.Err == nil {
 			list[i].Err = removeOne(d.store(), o.Container, o.Checkpoint)
 		}
