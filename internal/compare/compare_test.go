@@ -6,13 +6,16 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/checkpointctl/checkpointctl/internal/contents"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/criuimg/criuimgtest"
 	"github.com/checkpointctl/checkpointctl/internal/snapshot"
 )
@@ -267,21 +270,16 @@ func TestFiles(t *testing.T) {
 func FuzzRun(f *testing.F) {
 	dir, _ := sample("abc").Write(f)
 	names := []string{"pstree.img", "core-1.img", "mm-1.img", "files.img", "fdinfo-1.img", "pagemap-1.img", "pagemap-shmem-77.img", "pages-1.img", "tcp-stream-111.img"}
+	images := criuimgtest.InMemory(f, dir)
 	for i, name := range names {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(uint8(i), data)
+		f.Add(uint8(i), images[name].Data)
 	}
+	c := written(f, sample("abX"))
+	c.Images = criuimg.Chain{criuimgtest.InMemory(f, c.Name)}
 	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
-		dir, _ := sample("abc").Write(t)
-		criuimgtest.Write(t, dir, map[string][]byte{names[int(which)%len(names)]: data})
-		other, err := contents.FromFile(t.Context(), dir, nil, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := written(t, sample("abX"))
+		changed := maps.Clone(images)
+		changed[names[int(which)%len(names)]] = &fstest.MapFile{Data: data}
+		other := &contents.Contents{Name: "other", Images: criuimg.Chain{changed}}
 		there, err := Run(t.Context(), c, other, false)
 		if err != nil {
 			return

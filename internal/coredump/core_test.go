@@ -6,10 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"testing"
+	"testing/fstest"
 
 	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/criuimg/criuimgtest"
@@ -33,7 +35,7 @@ func sample(t *testing.T) *snapshot.Snapshot {
 	return s
 }
 
-func create(t testing.TB) *os.File {
+func create(t *testing.T) *os.File {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
@@ -164,22 +166,30 @@ func FuzzWrite(f *testing.F) {
 	some := criuimgtest.Sample{Name: "app", Args: []string{"a"}, Heap: []byte("heap"), Shared: []byte("s")}
 	dir, _ := some.Write(f)
 	names := []string{"core-1.img", "core-2.img", "mm-1.img", "pagemap-1.img", "pagemap-shmem-77.img", "pages-1.img"}
+	images := criuimgtest.InMemory(f, dir)
 	for i, name := range names {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			f.Fatal(err)
+		f.Add(uint8(i), images[name].Data)
+	}
+	out, err := os.Create(filepath.Join(f.TempDir(), "out"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer out.Close()
+	empty := func(t *testing.T) *os.File {
+		if err := out.Truncate(0); err != nil {
+			t.Fatal(err)
 		}
-		f.Add(uint8(i), data)
+		return out
 	}
 	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
-		dir, _ := some.Write(t)
-		criuimgtest.Write(t, dir, map[string][]byte{names[int(which)%len(names)]: data})
-		s, err := snapshot.Read(criuimg.Chain{criuimg.Dir(dir)})
+		changed := maps.Clone(images)
+		changed[names[int(which)%len(names)]] = &fstest.MapFile{Data: data}
+		s, err := snapshot.Read(criuimg.Chain{changed})
 		if err != nil {
 			return
 		}
 		for _, p := range s.Processes {
-			if out := create(t); Write(out, s, p) == nil {
+			if Write(empty(t), s, p) == nil {
 				if core, err := elf.NewFile(out); err != nil || core.Type != elf.ET_CORE {
 					t.Errorf("%+v, %v", core, err)
 				}
@@ -188,8 +198,7 @@ func FuzzWrite(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			out := create(t)
-			pieces, err := WriteAll(out, m, p.Mappings)
+			pieces, err := WriteAll(empty(t), m, p.Mappings)
 			info, statErr := out.Stat()
 			if err == nil && statErr == nil {
 				size := uint64(0)
@@ -201,7 +210,7 @@ func FuzzWrite(f *testing.F) {
 				}
 			}
 			for _, a := range p.Mappings {
-				_, _ = WriteMapping(create(t), m, a)
+				_, _ = WriteMapping(empty(t), m, a)
 			}
 			_ = m.Close()
 		}

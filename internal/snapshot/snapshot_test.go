@@ -2,12 +2,14 @@ package snapshot
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/mm"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/pstree"
@@ -183,17 +185,14 @@ func TestTreeThatIsNone(t *testing.T) {
 func FuzzRead(f *testing.F) {
 	dir, _ := criuimgtest.Sample{Name: "app", Args: []string{"a"}, Heap: []byte("heap"), Shared: []byte("s")}.Write(f)
 	names := []string{"pstree.img", "core-1.img", "mm-1.img", "files.img", "fdinfo-1.img", "mountpoints-1.img"}
+	images := criuimgtest.InMemory(f, dir)
 	for i, name := range names {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(uint8(i), data)
+		f.Add(uint8(i), images[name].Data)
 	}
 	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
-		dir, _ := criuimgtest.Sample{Name: "app", Args: []string{"a"}, Heap: []byte("heap"), Shared: []byte("s")}.Write(t)
-		criuimgtest.Write(t, dir, map[string][]byte{names[int(which)%len(names)]: data})
-		s, err := Read(criuimg.Chain{criuimg.Dir(dir)})
+		changed := maps.Clone(images)
+		changed[names[int(which)%len(names)]] = &fstest.MapFile{Data: data}
+		s, err := Read(criuimg.Chain{changed})
 		if err != nil {
 			return
 		}
