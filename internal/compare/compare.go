@@ -144,7 +144,11 @@ func state(p *snapshot.Process, args []string) string {
 	if len(args) > 0 {
 		command = strings.Join(args, " ")
 	}
-	return fmt.Sprintf("%s, %s, %d threads, user %d, in %s", command, p.State, len(p.Threads), p.UID, p.Cwd)
+	threads := "1 thread"
+	if n := len(p.Threads); n != 1 {
+		threads = fmt.Sprintf("%d threads", n)
+	}
+	return fmt.Sprintf("%s, %s, %s, user %d, in %s", command, p.State, threads, p.UID, p.Cwd)
 }
 
 // process notes what became of a process. Arguments may differ that are hidden.

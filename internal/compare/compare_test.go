@@ -6,13 +6,16 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/checkpointctl/checkpointctl/internal/contents"
+	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/criuimg/criuimgtest"
 	"github.com/checkpointctl/checkpointctl/internal/snapshot"
 )
@@ -266,24 +269,17 @@ func TestFiles(t *testing.T) {
 // Whatever images hold, they are refused, or each of their pages is told once.
 func FuzzRun(f *testing.F) {
 	dir, _ := sample("abc").Write(f)
-	for _, name := range []string{"pstree.img", "core-1.img", "mm-1.img", "files.img", "fdinfo-1.img", "pagemap-1.img", "pagemap-shmem-77.img", "pages-1.img", "tcp-stream-111.img"} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(name, data)
+	names := []string{"pstree.img", "core-1.img", "mm-1.img", "files.img", "fdinfo-1.img", "pagemap-1.img", "pagemap-shmem-77.img", "pages-1.img", "tcp-stream-111.img"}
+	images := criuimgtest.InMemory(f, dir)
+	for i, name := range names {
+		f.Add(uint8(i), images[name].Data)
 	}
-	f.Fuzz(func(t *testing.T, name string, data []byte) {
-		if filepath.Base(name) != name || !strings.HasSuffix(name, ".img") || len(name) > 40 {
-			return
-		}
-		dir, _ := sample("abc").Write(t)
-		criuimgtest.Write(t, dir, map[string][]byte{name: data})
-		other, err := contents.FromFile(t.Context(), dir, nil, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		c := written(t, sample("abX"))
+	c := written(f, sample("abX"))
+	c.Images = criuimg.Chain{criuimgtest.InMemory(f, c.Name)}
+	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
+		changed := maps.Clone(images)
+		changed[names[int(which)%len(names)]] = &fstest.MapFile{Data: data}
+		other := &contents.Contents{Name: "other", Images: criuimg.Chain{changed}}
 		there, err := Run(t.Context(), c, other, false)
 		if err != nil {
 			return

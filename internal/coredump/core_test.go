@@ -6,11 +6,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
-	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/criuimg/criuimgtest"
@@ -34,7 +35,7 @@ func sample(t *testing.T) *snapshot.Snapshot {
 	return s
 }
 
-func create(t testing.TB) *os.File {
+func create(t *testing.T) *os.File {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
@@ -164,25 +165,31 @@ func TestWriteAll(t *testing.T) {
 func FuzzWrite(f *testing.F) {
 	some := criuimgtest.Sample{Name: "app", Args: []string{"a"}, Heap: []byte("heap"), Shared: []byte("s")}
 	dir, _ := some.Write(f)
-	for _, name := range []string{"core-1.img", "core-2.img", "mm-1.img", "pagemap-1.img", "pagemap-shmem-77.img", "pages-1.img"} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(name, data)
+	names := []string{"core-1.img", "core-2.img", "mm-1.img", "pagemap-1.img", "pagemap-shmem-77.img", "pages-1.img"}
+	images := criuimgtest.InMemory(f, dir)
+	for i, name := range names {
+		f.Add(uint8(i), images[name].Data)
 	}
-	f.Fuzz(func(t *testing.T, name string, data []byte) {
-		if filepath.Base(name) != name || !strings.HasSuffix(name, ".img") || len(name) > 40 {
-			return
+	out, err := os.Create(filepath.Join(f.TempDir(), "out"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer out.Close()
+	empty := func(t *testing.T) *os.File {
+		if err := out.Truncate(0); err != nil {
+			t.Fatal(err)
 		}
-		dir, _ := some.Write(t)
-		criuimgtest.Write(t, dir, map[string][]byte{name: data})
-		s, err := snapshot.Read(criuimg.Chain{criuimg.Dir(dir)})
+		return out
+	}
+	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
+		changed := maps.Clone(images)
+		changed[names[int(which)%len(names)]] = &fstest.MapFile{Data: data}
+		s, err := snapshot.Read(criuimg.Chain{changed})
 		if err != nil {
 			return
 		}
 		for _, p := range s.Processes {
-			if out := create(t); Write(out, s, p) == nil {
+			if Write(empty(t), s, p) == nil {
 				if core, err := elf.NewFile(out); err != nil || core.Type != elf.ET_CORE {
 					t.Errorf("%+v, %v", core, err)
 				}
@@ -191,8 +198,7 @@ func FuzzWrite(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			out := create(t)
-			pieces, err := WriteAll(out, m, p.Mappings)
+			pieces, err := WriteAll(empty(t), m, p.Mappings)
 			info, statErr := out.Stat()
 			if err == nil && statErr == nil {
 				size := uint64(0)
@@ -204,7 +210,7 @@ func FuzzWrite(f *testing.F) {
 				}
 			}
 			for _, a := range p.Mappings {
-				_, _ = WriteMapping(create(t), m, a)
+				_, _ = WriteMapping(empty(t), m, a)
 			}
 			_ = m.Close()
 		}

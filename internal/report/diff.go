@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"io"
@@ -13,20 +14,25 @@ import (
 // diffPage is what the template is given.
 type diffPage struct {
 	*compare.Result
-	Title  string
-	Parts  []diffPart
-	Pages  string // what became of all pages
-	Kinds  []string
-	Memory []diffMemory // hides that of the result
-	Widest uint64       // pages
+	Title    string
+	Sections []section
+	Parts    []diffPart
+	Pages    string // what became of all pages
+	Kinds    []string
+	Memory   []diffMemory // hides that of the result
+	Widest   uint64       // pages
 }
 
 // diffPart are the differences of one kind.
 type diffPart struct {
 	Title, Column string
 	List          []compare.Difference
-	Processes     bool // whose it is, is told
+	Processes     bool   // whose it is, is told
+	Unknown       string // why they are not compared; empty if they are
 }
+
+// Anchor is that of the part's section.
+func (p diffPart) Anchor() string { return strings.ToLower(p.Title) }
 
 // Summary is how many there are of each change.
 func (p diffPart) Summary() string {
@@ -41,7 +47,7 @@ func (p diffPart) Summary() string {
 		}
 	}
 	if len(list) == 0 {
-		return "as before"
+		return cmp.Or(p.Unknown, "as before")
 	}
 	return strings.Join(list, ", ")
 }
@@ -91,9 +97,17 @@ func pagesText(m compare.Memory) string {
 // comes from the checkpoints is escaped.
 func WriteDiff(w io.Writer, r *compare.Result) error {
 	p := diffPage{Result: r, Title: fmt.Sprintf("From %s to %s", r.A, r.B), Kinds: []string{"added", "removed", "changed", "same", "unknown"}, Parts: []diffPart{
-		{"Processes", "PID", r.Processes, false}, {"Descriptors", "Descriptor", r.FDs, true}, {"Sockets", "Socket", r.Sockets, false},
-		{"Environments", "Variable", r.Env, true}, {"Files", "File", r.Files, false},
+		{"Processes", "PID", r.Processes, false, ""}, {"Descriptors", "Descriptor", r.FDs, true, ""}, {"Sockets", "Socket", r.Sockets, false, ""},
+		{"Environments", "Variable", r.Env, true, ""}, {"Files", "File", r.Files, false, ""},
 	}}
+	if !r.FilesCompared {
+		p.Parts[len(p.Parts)-1].Unknown = "not compared: not both checkpoints have those of the writable layer, unencrypted"
+	}
+	for _, part := range p.Parts {
+		if len(part.List) > 0 {
+			p.Sections = append(p.Sections, section{part.Anchor(), part.Title})
+		}
+	}
 	process := func(pid uint32) string { return fmt.Sprintf("%d %s", pid, r.Names[pid]) }
 	var all compare.Memory
 	for _, m := range r.Memory {
@@ -114,6 +128,9 @@ func WriteDiff(w io.Writer, r *compare.Result) error {
 		p.Widest = max(p.Widest, last.sum.Pages())
 	}
 	p.Pages = pagesText(all)
+	if p.Memory != nil {
+		p.Sections = append(p.Sections, section{"memory", "Memory"})
+	}
 	most := max(minRows, maxRows/max(1, len(p.Memory)))
 	return writePage(w, "diff.html", template.FuncMap{
 		"process": process,

@@ -93,14 +93,14 @@ func crowd(processes int) *Document {
 	d := &Document{Overview: &Overview{Name: "crowd", Processes: processes, Threads: processes, Links: 1}}
 	for pid := range uint32(processes) {
 		maps := ProcessMaps{PID: pid, Name: "worker"}
-		for i := range uint64(300) {
+		for i := range uint64(60) {
 			start := 0x7f0000000000 + i<<20
 			m := Mapping{snapshot.Mapping{Start: start, End: start + 1<<16, Perms: "rw-p", Kind: snapshot.File, Path: fmt.Sprintf("/usr/lib/x86_64-linux-gnu/library-%d.so", i)}, snapshot.Pages{Total: 16, Present: i % 16}}
 			maps.Mappings = append(maps.Mappings, m)
 			maps.Pages.Add(m.Pages)
 		}
 		fds, env := ProcessFDs{PID: pid}, ProcessEnv{PID: pid}
-		for i := range uint32(200) {
+		for i := range uint32(50) {
 			fds.Descriptors = append(fds.Descriptors, snapshot.Descriptor{FD: i, Type: "file", Name: "/var/log/worker.log"})
 			env.Env = append(env.Env, fmt.Sprintf("VARIABLE_%d=value", i))
 		}
@@ -122,7 +122,7 @@ func TestWriteHTMLOfManyProcesses(t *testing.T) {
 		t.Errorf("the page has %d bytes", len(page))
 	}
 	for want, n := range map[string]int{
-		"<b>499</b>": 4, "and 280 more, which --json shows": 500, "and 180 more, which --json shows": 1000, "and 80 more, which --json shows": 500,
+		"<b>499</b>": 4, "and 40 more, which --json shows": 500, "and 30 more, which --json shows": 1000, "and 80 more, which --json shows": 500,
 		"(40967 bytes)": 500, `<a href="#maps">Memory maps</a>`: 1, `<h2 id="maps">`: 1, "1 set of images": 1,
 	} {
 		if got := strings.Count(page, want); got != n {

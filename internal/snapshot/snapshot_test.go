@@ -2,12 +2,14 @@ package snapshot
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/mm"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/pstree"
@@ -182,20 +184,15 @@ func TestTreeThatIsNone(t *testing.T) {
 // Whatever images hold, they are read or named.
 func FuzzRead(f *testing.F) {
 	dir, _ := criuimgtest.Sample{Name: "app", Args: []string{"a"}, Heap: []byte("heap"), Shared: []byte("s")}.Write(f)
-	for _, name := range []string{"pstree.img", "core-1.img", "mm-1.img", "files.img", "fdinfo-1.img", "mountpoints-1.img"} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(name, data)
+	names := []string{"pstree.img", "core-1.img", "mm-1.img", "files.img", "fdinfo-1.img", "mountpoints-1.img"}
+	images := criuimgtest.InMemory(f, dir)
+	for i, name := range names {
+		f.Add(uint8(i), images[name].Data)
 	}
-	f.Fuzz(func(t *testing.T, name string, data []byte) {
-		if filepath.Base(name) != name || !strings.HasSuffix(name, ".img") || len(name) > 40 {
-			return
-		}
-		dir, _ := criuimgtest.Sample{Name: "app", Args: []string{"a"}, Heap: []byte("heap"), Shared: []byte("s")}.Write(t)
-		criuimgtest.Write(t, dir, map[string][]byte{name: data})
-		s, err := Read(criuimg.Chain{criuimg.Dir(dir)})
+	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
+		changed := maps.Clone(images)
+		changed[names[int(which)%len(names)]] = &fstest.MapFile{Data: data}
+		s, err := Read(criuimg.Chain{changed})
 		if err != nil {
 			return
 		}

@@ -211,9 +211,32 @@ func TestPreDumpThenCheckpoint(t *testing.T) {
 // many as are hot, are in both, and those in the parent are old.
 func (b *box) memoryIsRead(checkpoint string, hot int) {
 	b.t.Helper()
-	const page, arena = 4096, 0xc000000000 // where Go has its heap
+	const page = 4096
+	type pages struct {
+		Present, Missing int
+		InParent         int `json:"in_parent"`
+	}
+	var doc struct {
+		Maps []struct {
+			Pages    pages
+			Mappings []struct {
+				Start int
+				Pages pages
+			}
+		}
+	}
+	r := b.must(0, "show", b.name, checkpoint, "maps", "--json")
+	if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil || len(doc.Maps) != 1 {
+		b.t.Fatalf("%v: %s", err, r.stdout)
+	}
+	arena, most := 0, 0 // the mapping with most in images is where Go has its heap
+	for _, m := range doc.Maps[0].Mappings {
+		if n := m.Pages.Present + m.Pages.InParent; n > most {
+			arena, most = m.Start, n
+		}
+	}
 	file := filepath.Join(b.t.TempDir(), "memory")
-	b.must(0, "dump-memory", b.name, checkpoint, "--pid", "1", "--map", strconv.FormatInt(arena, 16), "-o", file)
+	b.must(0, "dump-memory", b.name, checkpoint, "--pid", "1", "--map", strconv.FormatInt(int64(arena), 16), "-o", file)
 	dumped, err := os.ReadFile(file)
 	if err != nil {
 		b.t.Fatal(err)
@@ -224,7 +247,7 @@ func (b *box) memoryIsRead(checkpoint string, hot int) {
 	}
 	defer memory.Close()
 	now := make([]byte, len(dumped))
-	if _, err := memory.ReadAt(now, arena); err != nil {
+	if _, err := memory.ReadAt(now, int64(arena)); err != nil {
 		b.t.Fatal(err)
 	}
 	var same []int
@@ -245,13 +268,13 @@ func (b *box) memoryIsRead(checkpoint string, hot int) {
 		b.t.Fatalf("%d pages of %d are as they are now, %d are not, %d of them in a row", len(same), len(dumped)/page, changed, longest)
 	}
 	// The program counts, and writes the number to one hot page after the other.
-	least, most := ^uint64(0), uint64(0)
+	least, greatest := ^uint64(0), uint64(0)
 	for at := last - hot; at < last; at += page {
 		n := endian.LittleEndian.Uint64(dumped[at:])
-		least, most = min(least, n), max(most, n)
+		least, greatest = min(least, n), max(greatest, n)
 	}
-	if most-least >= uint64(hot/page) || least == 0 {
-		b.t.Errorf("hot pages have %d to %d: some are of the parent", least, most)
+	if greatest-least >= uint64(hot/page) || least == 0 {
+		b.t.Errorf("hot pages have %d to %d: some are of the parent", least, greatest)
 	}
 	for name, at := range map[string]int{"idle": same[len(same)/2] + 100, "hot": last - hot} {
 		needle := hex.EncodeToString(dumped[at : at+24])
@@ -260,18 +283,6 @@ func (b *box) memoryIsRead(checkpoint string, hot int) {
 		if err := json.Unmarshal([]byte(r.stdout), &found); err != nil || len(found) != 1 || found[0].Address != arena+at {
 			b.t.Errorf("%s bytes at %x: %s, %v", name, arena+at, r.stdout, err)
 		}
-	}
-	var doc struct {
-		Maps []struct {
-			Pages struct {
-				Present, Missing int
-				InParent         int `json:"in_parent"`
-			}
-		}
-	}
-	r := b.must(0, "show", b.name, checkpoint, "maps", "--json")
-	if err := json.Unmarshal([]byte(r.stdout), &doc); err != nil || len(doc.Maps) != 1 {
-		b.t.Fatalf("%v: %s", err, r.stdout)
 	}
 	if p := doc.Maps[0].Pages; p.InParent < 30<<20/page || p.Present < hot/page || p.Missing != 0 {
 		b.t.Errorf("pages: %+v", p)
