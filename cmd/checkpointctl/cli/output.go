@@ -17,9 +17,12 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
+// tableGap is what is between columns, in characters.
+const tableGap = 3
+
 // table aligns columns; rows are tab separated.
 func table(w io.Writer, write func(io.Writer)) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	tw := tabwriter.NewWriter(w, 0, 0, tableGap, ' ', 0)
 	write(tw)
 	return tw.Flush()
 }
