@@ -49,7 +49,7 @@ func Update(file string, runs []Run, gone func(container string) bool) error {
 		}
 	}
 	// The mode is that of the file that is replaced. node_exporter is not root.
-	if f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL, 0o644); err == nil {
+	if f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL, 0o644); err == nil { //nolint:gosec // for everybody
 		err = errors.Join(f.Chmod(0o644), f.Close())
 		if err != nil {
 			return err
@@ -106,9 +106,10 @@ func (s series) set(r Run) {
 			s[f.name] = &dto.MetricFamily{Name: &f.name, Help: &f.help, Type: dto.MetricType_GAUGE.Enum()}
 		}
 		labels := r.labels()
-		all := slices.DeleteFunc(s[f.name].Metric, func(m *dto.Metric) bool { return key(m.Label) == key(labels) })
-		s[f.name].Metric = append(all, &dto.Metric{Label: labels, Gauge: &dto.Gauge{Value: &value}})
-		slices.SortFunc(s[f.name].Metric, func(a, b *dto.Metric) int { return strings.Compare(key(a.Label), key(b.Label)) })
+		list := slices.DeleteFunc(s[f.name].Metric, func(m *dto.Metric) bool { return key(m.Label) == key(labels) })
+		list = append(list, &dto.Metric{Label: labels, Gauge: &dto.Gauge{Value: &value}})
+		slices.SortFunc(list, func(a, b *dto.Metric) int { return strings.Compare(key(a.Label), key(b.Label)) })
+		s[f.name].Metric = list
 	}
 }
 

@@ -266,7 +266,7 @@ func install(t *testing.T, root string) {
 func list(t *testing.T, root string) []string {
 	t.Helper()
 	var names []string
-	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}

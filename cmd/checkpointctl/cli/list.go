@@ -24,7 +24,7 @@ type listOptions struct {
 	container, sort, format string
 	labels                  []string
 	since                   time.Duration
-	quiet                   bool
+	quiet, noTrunc          bool
 }
 
 func newListCmd(d *deps) *cobra.Command {
@@ -33,7 +33,8 @@ func newListCmd(d *deps) *cobra.Command {
 		Use:     "list [CONTAINER]",
 		Aliases: []string{"ls"},
 		Short:   "List checkpoints",
-		Long: `List the checkpoints of a container, or of all, oldest first.
+		Long: `List the checkpoints of a container, or of all, oldest first. Long names are cut so
+that the table fits 100 columns; --no-trunc shows them in full, and all columns.
 ` + exits(exitNoContainer, exitNoCheckpoint, exitCRIU),
 		Example: `  checkpointctl list myapp
   checkpointctl list --label app=shop --since 24h --sort size
@@ -54,6 +55,7 @@ func newListCmd(d *deps) *cobra.Command {
 	f.StringVar(&o.sort, "sort", "created", "sort by created, name or size")
 	f.StringVar(&o.format, "format", "", "print each checkpoint by this Go `template`, with the keys of the JSON record")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "only print CONTAINER/CHECKPOINT")
+	f.BoolVar(&o.noTrunc, "no-trunc", false, "show all columns, and names in full")
 	d.jsonFlag(cmd)
 	return cmd
 }
@@ -92,7 +94,7 @@ func runList(ctx context.Context, d *deps, o listOptions) error {
 	case d.json:
 		err = printRecords(d, store, list)
 	default:
-		err = printList(d, store, list)
+		err = printList(d, store, list, o.noTrunc)
 	}
 	return errors.Join(err, damaged)
 }
@@ -185,24 +187,56 @@ func printFormat(w io.Writer, form *template.Template, r fetched) error {
 	return nil
 }
 
-func printList(d *deps, store metadata.Store, list []metadata.Summary) error {
+func printList(d *deps, store metadata.Store, list []metadata.Summary, inFull bool) error {
 	running := fetches()
-	return table(d.out, func(w io.Writer) {
-		fmt.Fprint(w, "CONTAINER\tCHECKPOINT\tKIND\tROUNDS\tPARENT\tIMAGE\tCREATED\tSIZE\tFROZEN\n")
-		for _, s := range list {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\t%s\n", s.Name, s.Checkpoint,
-				kind(s, fetchFrom(running, store.Path(s.Name, s.Checkpoint))), s.Rounds, dash(s.Parent),
-				s.Image, age(s.Timestamp), size(s.SizeBytes), micros(uint64(s.FrozenUS)))
-		}
-	})
+	return printRows(d.out, listRows(list, func(s metadata.Summary) *fetch {
+		return fetchFrom(running, store.Path(s.Name, s.Checkpoint))
+	}, inFull))
 }
 
-func kind(s metadata.Summary, f *fetch) string {
+// listRows are the rows of the table for people: all there is in full, or what fits.
+// readBy finds the restore that still reads a checkpoint.
+func listRows(list []metadata.Summary, readBy func(metadata.Summary) *fetch, inFull bool) [][]string {
+	const container, checkpoint, image = 0, 1, 3 // the columns that may be cut
+	rows := [][]string{{"CONTAINER", "CHECKPOINT", "KIND", "IMAGE", "CREATED", "SIZE", "FROZEN"}}
+	if inFull {
+		rows[0] = append(rows[0], "ROUNDS", "PARENT")
+	}
+	for _, s := range list {
+		kind := s.Kind
+		if f := readBy(s); f != nil {
+			kind = f.String()
+		}
+		row := []string{s.Name, s.Checkpoint, kind, s.Image, age(s.Timestamp), size(s.SizeBytes), short(s.FrozenUS)}
+		if inFull {
+			row = append(row, fmt.Sprint(s.Rounds), dash(s.Parent))
+		}
+		rows = append(rows, row)
+	}
+	if !inFull {
+		fit(rows, listWidth, []int{image}, []int{container, checkpoint})
+	}
+	return rows
+}
+
+// short is a duration with three digits or so.
+func short(us int64) string {
+	d := time.Duration(us) * time.Microsecond
 	switch {
-	case s.Kind == metadata.KindPreDump:
+	case d >= time.Second:
+		d = d.Round(10 * time.Millisecond)
+	case d >= 100*time.Millisecond:
+		d = d.Round(time.Millisecond)
+	case d >= time.Millisecond:
+		d = d.Round(100 * time.Microsecond)
+	}
+	return d.String()
+}
+
+// kind says what a checkpoint is good for.
+func kind(s metadata.Summary) string {
+	if s.Kind == metadata.KindPreDump {
 		return "pre-dump (not restorable)"
-	case f != nil:
-		return metadata.KindCheckpoint + " (" + f.String() + ")"
 	}
 	return metadata.KindCheckpoint
 }

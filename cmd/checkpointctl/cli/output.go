@@ -19,10 +19,13 @@ func printJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
+// tableGap is what is between columns, in characters.
+const tableGap = 3
+
 // table aligns columns; rows are tab separated.
 func table(w io.Writer, write func(io.Writer)) error {
 	buffered := bufio.NewWriter(w) // a tabwriter writes each cell and its padding by itself
-	tw := tabwriter.NewWriter(buffered, 0, 0, 3, ' ', 0)
+	tw := tabwriter.NewWriter(buffered, 0, 0, tableGap, ' ', 0)
 	write(tw)
 	return errors.Join(tw.Flush(), buffered.Flush())
 }
