@@ -189,6 +189,7 @@ func runUnpark(ctx context.Context, d *deps, rm bool) error {
 	if err != nil {
 		return err
 	}
+	r.Files = restore.RefuseFiles // whatever is configured: what was done meanwhile stays
 	p := park.Parker{Docker: client, Store: d.store(), Restore: func(ctx context.Context, members []restore.Member) error {
 		for _, m := range members {
 			if err := d.beforeRestore(ctx, client, m.Container, m.Record.Name); err != nil {
