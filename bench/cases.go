@@ -55,12 +55,8 @@ func tick(settings ...string) []string {
 }
 
 // beside runs a script in the background of the ticking program.
-func beside(script string, settings ...string) []string {
-	command := script + "\nexec /workload tick file=" + beatInside
-	for _, s := range settings {
-		command += " " + s
-	}
-	return []string{"sh", "-c", command}
+func beside(script string) []string {
+	return []string{"sh", "-c", script + "\nexec /workload tick file=" + beatInside}
 }
 
 func small(runs int) spec {

@@ -82,7 +82,7 @@ func Run(ctx context.Context, a, b *contents.Contents, secrets bool) (*Result, e
 		if err != nil {
 			return nil, err
 		}
-		if p != nil && q != nil && !(before.known && after.known) { // what one of them lacks did not change
+		if p != nil && q != nil && (!before.known || !after.known) { // what one of them lacks did not change
 			before, after = text{}, text{}
 		}
 		args := func(t text) []string { return hide(t.args, redact.Args) }

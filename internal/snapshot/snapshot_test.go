@@ -189,7 +189,7 @@ func FuzzRead(f *testing.F) {
 	for i, name := range names {
 		f.Add(uint8(i), images[name].Data)
 	}
-	f.Fuzz(func(t *testing.T, which uint8, data []byte) {
+	f.Fuzz(func(_ *testing.T, which uint8, data []byte) {
 		changed := maps.Clone(images)
 		changed[names[int(which)%len(names)]] = &fstest.MapFile{Data: data}
 		s, err := Read(criuimg.Chain{changed})
