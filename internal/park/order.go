@@ -32,16 +32,9 @@ func (u Unit) String() string {
 // before it. Units that do not depend on each other are in the order of containers.
 // It is an error if units depend on each other in a circle.
 func Order(containers []docker.Container, first []string) ([]Unit, error) {
-	left := units(containers)
-	var list []Unit
-	for len(left) > 0 {
-		i := slices.IndexFunc(left, func(u Unit) bool {
-			return !slices.ContainsFunc(left, func(other Unit) bool { return u.dependsOn(other, first) })
-		})
-		if i < 0 {
-			return nil, fmt.Errorf("%s depend on each other in a circle", names(left))
-		}
-		list, left = append(list, left[i]), slices.Delete(left, i, i+1)
+	list, circle := restore.Sorted(units(containers), func(a, b Unit) bool { return a.dependsOn(b, first) })
+	if circle != nil {
+		return nil, fmt.Errorf("%s depend on each other in a circle", names(circle))
 	}
 	return list, nil
 }

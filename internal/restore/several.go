@@ -25,18 +25,27 @@ var ErrCircle = errors.New("the containers share namespaces in a circle")
 // Ordered returns the members so that the owner of a namespace comes before
 // those that share it, and otherwise in their order. ErrCircle if there is none.
 func Ordered(members []Member) ([]Member, error) {
-	var list []Member
-	left := slices.Clone(members)
-	for len(left) > 0 {
-		i := slices.IndexFunc(left, func(m Member) bool {
-			return !slices.ContainsFunc(left, func(other Member) bool { return Needs(m.Container, other.Container) })
-		})
-		if i < 0 {
-			return nil, ErrCircle
-		}
-		list, left = append(list, left[i]), slices.Delete(left, i, i+1)
+	list, circle := Sorted(members, func(a, b Member) bool { return Needs(a.Container, b.Container) })
+	if circle != nil {
+		return nil, ErrCircle
 	}
 	return list, nil
+}
+
+// Sorted returns a list so that each element comes after those that it needs, and
+// otherwise in its order. circle is what cannot be sorted, nil if all can be.
+func Sorted[T any](list []T, needs func(a, b T) bool) (sorted, circle []T) {
+	left := slices.Clone(list)
+	for len(left) > 0 {
+		i := slices.IndexFunc(left, func(a T) bool {
+			return !slices.ContainsFunc(left, func(b T) bool { return needs(a, b) })
+		})
+		if i < 0 {
+			return sorted, left
+		}
+		sorted, left = append(sorted, left[i]), slices.Delete(left, i, i+1)
+	}
+	return sorted, nil
 }
 
 // Needs says whether a has a namespace of b.
