@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -119,11 +118,11 @@ func (o *Opened) tar(ctx context.Context, d v1.Descriptor, below string) error {
 	if !there {
 		return refused("it has no blob %s", d.Digest)
 	}
-	head := make([]byte, tarMagicAt+len(tarMagic))
-	if _, err := s.from.ReadAt(head[:min(int64(len(head)), s.size)], s.offset); err != nil && !errors.Is(err, io.EOF) {
+	head, err := s.head()
+	if err != nil {
 		return err
 	}
-	if string(head[tarMagicAt:]) == tarMagic {
+	if isTar(head) {
 		return o.index(s, below)
 	}
 	if o.sealed {

@@ -91,11 +91,11 @@ func plainTar(ctx context.Context, f *os.File, ids seal.Identities, stageDir str
 	if !info.Mode().IsRegular() {
 		return nil, false, refused("%s is not a file", f.Name())
 	}
-	head := make([]byte, tarMagicAt+len(tarMagic))
-	if _, err := f.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
+	head, err := section{from: f, size: info.Size()}.head()
+	if err != nil {
 		return nil, false, err
 	}
-	if string(head[tarMagicAt:]) == tarMagic {
+	if isTar(head) {
 		return f, false, nil
 	}
 	if string(head[:len(seal.Intro)]) != seal.Intro {
@@ -109,12 +109,6 @@ func plainTar(ctx context.Context, f *os.File, ids seal.Identities, stageDir str
 	plain, err := unpack(ctx, f, ids, stage.Dir)
 	return plain, true, errors.Join(err, stage.Remove())
 }
-
-// Where a tar has which text.
-const (
-	tarMagicAt = 257
-	tarMagic   = "ustar"
-)
 
 // unpack writes the tar of an archive to a file in the directory that has no name any
 // more.

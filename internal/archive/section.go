@@ -1,6 +1,7 @@
 package archive
 
 import (
+	"errors"
 	"io"
 	"io/fs"
 	"path"
@@ -17,6 +18,23 @@ type section struct {
 }
 
 func (s section) open() *io.SectionReader { return io.NewSectionReader(s.from, s.offset, s.size) }
+
+// Where a tar has which text.
+const (
+	tarMagicAt = 257
+	tarMagic   = "ustar"
+)
+
+// head is what tells a tar from other files. What a short one lacks is zeros.
+func (s section) head() ([]byte, error) {
+	head := make([]byte, tarMagicAt+len(tarMagic))
+	if _, err := io.ReadFull(s.open(), head); err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, err
+	}
+	return head, nil
+}
+
+func isTar(head []byte) bool { return string(head[tarMagicAt:]) == tarMagic }
 
 // dir is one directory of the archive, without those below it.
 func (o *Opened) dir(name string) fs.FS {
