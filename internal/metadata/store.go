@@ -293,6 +293,7 @@ func (s Store) Remove(container string, checkpoints ...string) error {
 		return err
 	}
 	list, unreadable := s.List(container)
+	parked, _, _ := s.Parked(container)
 	for _, name := range checkpoints {
 		if err := CheckName(name); err != nil {
 			return err
@@ -310,7 +311,7 @@ func (s Store) Remove(container string, checkpoints ...string) error {
 				return fmt.Errorf("%w: %s/%s is being fetched by container %s", ErrInUse, container, name, by)
 			}
 		}
-		if parked, _, _ := s.Parked(container); parked.Checkpoint == name {
+		if parked.Checkpoint == name {
 			return fmt.Errorf("%w: %s/%s", ErrParked, container, name)
 		}
 		if err := s.remove(container, name); err != nil {
