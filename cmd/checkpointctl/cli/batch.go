@@ -31,9 +31,26 @@ type outcome struct {
 	OK        bool             `json:"ok"`
 	Record    *metadata.Record `json:"record,omitempty"`
 	Removed   []string         `json:"removed,omitempty"` // by the batch's keep rules
-	Error     string           `json:"error,omitempty"`
-	Code      int              `json:"code,omitempty"`
-	Hint      string           `json:"hint,omitempty"`
+	failure
+}
+
+// failure is why nothing came of one container; empty if something did.
+type failure struct {
+	Error string `json:"error,omitempty"`
+	Code  int    `json:"code,omitempty"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+func failureOf(err error) (f failure) {
+	if err == nil {
+		return f
+	}
+	f.Error = oneLine(err)
+	f.Code, f.Hint = classify(err, true)
+	if e := excerptOf(err); e.Hint != "" {
+		f.Hint = e.Hint
+	}
+	return f
 }
 
 // batchRun is one run over several containers.
@@ -205,13 +222,7 @@ func (r *batchRun) prune(container string) ([]string, error) {
 // done notes and prints what became of one container.
 func (r *batchRun) done(i int, err error, took time.Duration) {
 	res := &r.results[i]
-	if res.OK = err == nil; err != nil {
-		res.Error = oneLine(err)
-		res.Code, res.Hint = classify(err, true)
-		if e := excerptOf(err); e.Hint != "" {
-			res.Hint = e.Hint
-		}
-	}
+	res.OK, res.failure = err == nil, failureOf(err)
 	r.show.print(func() {
 		r.ran(opCheckpoint, res.Container, took, res.Code, res.Record)
 		if r.json {

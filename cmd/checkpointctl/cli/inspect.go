@@ -141,8 +141,7 @@ func runInspectCheckpoint(ctx context.Context, d *deps, ref, name string) error 
 		for _, row := range [][2]string{
 			{"Checkpoint", r.Checkpoint}, {"Kind", kind(r.Summary())}, {"Parent", dash(r.Parent)}, {"Comment", dash(report.Text(r.Comment))}, {"Made", r.Timestamp.Format(time.RFC3339)}, {"Made by", madeBy(r.MadeBy)}, {"Imported", imported(r)},
 			{"Encrypted to", dash(strings.Join(r.Recipients, ", "))}, {"Size", size(r.SizeBytes)}, {"Frozen", frozen(r)}, {"Pages written", fmt.Sprint(r.Stats.PagesWritten)},
-			{"Made with", fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", r.Versions.Checkpointctl,
-				r.Versions.CRIU, r.Versions.Docker, r.Versions.Runc, r.Versions.Kernel)},
+			{"Made with", madeWith(r.Versions)},
 		} {
 			fmt.Fprintf(w, "%s:\t%s\n", row[0], row[1])
 		}

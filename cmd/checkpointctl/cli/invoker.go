@@ -48,3 +48,8 @@ func madeBy(m *metadata.Maker) string {
 	}
 	return report.Text(fmt.Sprintf("%s (uid %d) on %s", dash(m.User), m.UID, dash(m.Host)))
 }
+
+// madeWith says by which programs a checkpoint was made.
+func madeWith(v metadata.Versions) string {
+	return fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", v.Checkpointctl, v.CRIU, v.Docker, v.Runc, v.Kernel)
+}

@@ -76,14 +76,17 @@ func runPark(ctx context.Context, d *deps, refs []string, dryRun bool) error {
 	if dryRun {
 		return printUnits(d, units)
 	}
-	p := park.Parker{Docker: m.client, Store: d.store(), Checkpoint: m.park}
+	made := map[string]*metadata.Record{}
+	p := park.Parker{Docker: m.client, Store: d.store(), Checkpoint: func(ctx context.Context, u park.Unit, name string) error {
+		records, err := m.park(ctx, u, name)
+		for i, r := range records {
+			made[r.Name] = &records[i]
+		}
+		return err
+	}}
 	list := p.Park(ctx, units, time.Now().UTC().Format("parked-20060102-150405"))
 	for _, o := range list {
-		var made *metadata.Record
-		if r, err := d.store().Get(o.Container, o.Checkpoint); o.Err == nil && err == nil {
-			made = &r
-		}
-		d.ran(opCheckpoint, o.Container, o.Took, exitStatus(ctx, o.Err), made)
+		d.ran(opCheckpoint, o.Container, o.Took, exitStatus(ctx, o.Err), made[o.Container])
 	}
 	return printParked(d, list, "parked")
 }
@@ -131,18 +134,21 @@ func labelled(label string) []string {
 	return []string{label}
 }
 
-// park checkpoints and stops the containers of a unit.
-func (m *maker) park(ctx context.Context, u park.Unit, name string) error {
+// park checkpoints and stops the containers of a unit, all or none.
+func (m *maker) park(ctx context.Context, u park.Unit, name string) ([]metadata.Record, error) {
 	var reqs []checkpoint.Request
 	for _, c := range u {
 		reqs = append(reqs, m.request(ctx, m.cfg.Config, c, checkpointOptions{name: name}))
 	}
 	if len(reqs) == 1 {
-		_, err := m.creator.Create(ctx, reqs[0])
-		return err
+		r, err := m.creator.Create(ctx, reqs[0])
+		if err != nil {
+			return nil, err
+		}
+		return []metadata.Record{r}, nil
 	}
-	_, errs := m.creator.CreateGroup(ctx, checkpoint.GroupRequest{Members: reqs, Limit: len(reqs)})
-	return errors.Join(errs...)
+	records, errs := m.creator.CreateGroup(ctx, checkpoint.GroupRequest{Members: reqs, Limit: len(reqs)})
+	return records, errors.Join(errs...)
 }
 
 func newUnparkCmd(d *deps) *cobra.Command {
@@ -226,16 +232,12 @@ func printParked(d *deps, list []park.Outcome, done string) error {
 		Container  string `json:"container"`
 		OK         bool   `json:"ok"`
 		Checkpoint string `json:"checkpoint,omitempty"`
-		Error      string `json:"error,omitempty"`
-		Code       int    `json:"code,omitempty"`
-		Hint       string `json:"hint,omitempty"`
+		failure
 	}
 	rows, codes := []row{}, []int(nil)
 	for _, o := range list {
-		r := row{Container: o.Container, OK: o.Err == nil, Checkpoint: o.Checkpoint}
-		if o.Err != nil {
-			r.Error = oneLine(o.Err)
-			r.Code, r.Hint = classify(o.Err, true)
+		r := row{o.Container, o.Err == nil, o.Checkpoint, failureOf(o.Err)}
+		if !r.OK {
 			codes = append(codes, r.Code)
 		}
 		rows = append(rows, r)
@@ -244,16 +246,13 @@ func printParked(d *deps, list []park.Outcome, done string) error {
 	if d.json {
 		err = printJSON(d.out, rows)
 	} else {
-		for _, r := range rows {
+		for i, r := range rows {
 			if r.OK {
 				fmt.Fprintf(d.errOut, "%s %s\n", done, r.Container)
 				fmt.Fprintf(d.out, "%s/%s\n", r.Container, r.Checkpoint)
 				continue
 			}
-			fmt.Fprintf(d.errOut, "checkpointctl: error: %s\n", r.Error)
-			if r.Hint != "" {
-				fmt.Fprintf(d.errOut, "checkpointctl: hint: %s\n", r.Hint)
-			}
+			reportError(d, list[i].Err, r.Code, r.Hint)
 		}
 	}
 	if err == nil && codes != nil {

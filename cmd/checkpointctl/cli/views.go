@@ -48,8 +48,8 @@ func printOverview(w io.Writer, o *report.Overview) {
 	if o.MadeBy != nil {
 		by = madeBy(o.MadeBy)
 	}
-	if v := o.Versions; v != nil {
-		with = fmt.Sprintf("checkpointctl %s, CRIU %s, Docker %s, runc %s, Linux %s", v.Checkpointctl, v.CRIU, v.Docker, v.Runc, v.Kernel)
+	if o.Versions != nil {
+		with = madeWith(*o.Versions)
 	}
 	for _, row := range [][2]string{
 		{"Checkpoint", o.Name}, {"Container", o.Container}, {"ID", o.ID}, {"Image", o.Image}, {"Comment", o.Comment}, {"Made", made}, {"Made by", by}, {"Made with", with}, {"Hostname", o.Hostname},
