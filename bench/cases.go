@@ -16,22 +16,27 @@ type spec struct {
 	restores    int  // of all but Docker
 	dockerBacks int  // restores by Docker
 	measure     func(*lab, spec) ([]Series, error)
+	sizes       []int          // of what grows, and
+	ofSize      func(int) spec // the case of one
+	size        int            // of that
 }
 
 func cases(short bool) []spec {
 	if short {
 		list := []spec{small(1), memory(64, 1)}
-		return append(list, batch(2, 1), store(100, 1), lookIntoMemory(64, 1), lookIntoProcesses(20, 1))
+		list = append(list, batch(2, 1), store(100, 1), lookIntoMemory(64, 1), lookIntoProcesses(20, 1))
+		return append(list, growths(1, true)[:2]...) // the others are measured as the first
 	}
 	half, two, big := memory(512, 5), memory(2048, 5), redis(5)
 	half.dockerBacks = 3
 	two.dockerRuns, two.dockerBacks = 2, 1
 	big.dockerRuns, big.dockerBacks = 2, 1
-	return []spec{
-		small(9), memory(64, 7), half, two, sparse(5), processes(5), files(5), tcp(5), big,
-		batch(8, 5), batch(32, 3), store(10000, 5),
+	list := []spec{
+		small(9), memory(64, 7), half, two, sparse(5), processes(200, 5), files(5), tcp(200, 5), big,
+		batch(8, 5), batch(32, 3), batch(100, 1), store(10000, 5),
 		lookIntoMemory(2048, 5), lookIntoProcesses(200, 5),
 	}
+	return append(list, growths(3, false)...)
 }
 
 func (s spec) atMost(runs int) spec {
@@ -82,10 +87,10 @@ func sparse(runs int) spec {
 	})
 }
 
-func processes(runs int) spec {
+func processes(count, runs int) spec {
 	return one(spec{
-		name: "200-processes", about: "200 processes that sleep", runs: runs,
-		command: beside(`for i in $(seq 200); do sleep 1000000 & done`),
+		name: fmt.Sprintf("%d-processes", count), about: fmt.Sprintf("%d processes that sleep", count), runs: runs,
+		command: beside(fmt.Sprintf(`for i in $(seq %d); do sleep 1000000 & done`, count)),
 	})
 }
 
@@ -93,10 +98,10 @@ func files(runs int) spec {
 	return one(spec{name: "1000-files", about: "1000 open files", runs: runs, command: tick("files=1000")})
 }
 
-func tcp(runs int) spec {
+func tcp(count, runs int) spec {
 	return one(spec{
-		name: "200-connections", about: "200 established TCP connections, both ends in the container", runs: runs, tcp: true,
-		command: tick("tcp=200"),
+		name: fmt.Sprintf("%d-connections", count), about: fmt.Sprintf("%d established TCP connections, both ends in the container", count),
+		runs: runs, tcp: true, command: tick(fmt.Sprintf("tcp=%d", count)),
 	})
 }
 

@@ -16,6 +16,7 @@ func measureContainer(l *lab, s spec) (all []Series, err error) {
 		}
 		peers := []*peer{
 			{name: ours, runs: s.runs, box: b, create: byCheckpointctl},
+			{name: unsynced, runs: s.runs, box: b, create: byUnsynced},
 			{name: bare, runs: s.runs, box: b, create: byCRIU},
 			{name: docker, runs: s.dockerRuns, box: b, create: byDocker},
 			{name: runc, runs: s.runs, box: b, create: byRunc},

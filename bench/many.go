@@ -16,75 +16,113 @@ const (
 	dockerInTurn = "docker, one after the other"
 )
 
+// way is one way to checkpoint many containers.
+type way struct {
+	name string
+	runs int
+	do   func(dir string, boxes []*box) error
+}
+
 // measureBatch checkpoints many containers by one command, and by one command
 // for each.
 func measureBatch(l *lab, s spec) (all []Series, err error) {
-	kinds := []struct {
-		name string
-		runs int
-		do   func(dir string, names []string) error
-	}{
-		{inTurn, s.runs, l.checkpointInTurn},
-		{atOnce, s.runs, l.checkpointAtOnce},
-		{dockerInTurn, s.dockerRuns, l.dockerOneByOne},
-	}
-	all = make([]Series, len(kinds))
 	err = l.scoped(func() error {
-		var names []string
-		s.command = small(1).command
-		for i := range s.count {
-			b, err := l.start(s, "docker", i+1)
-			if err != nil {
-				return err
-			}
-			names = append(names, b.name)
+		boxes, err := l.startMany(s)
+		if err != nil {
+			return err
 		}
-		for run := range s.runs {
-			for _, i := range order(len(kinds), run) {
-				k := kinds[i]
-				all[i].Peer, all[i].Op = k.name, "batch"
-				if run >= k.runs || all[i].Refused != "" {
-					continue
-				}
-				var took time.Duration
-				err := l.fresh(func(dir string) (err error) {
-					took, err = timed(func() error { return k.do(dir, names) })
-					return err
-				})
-				if err != nil && k.name == dockerInTurn && l.ctx.Err() == nil {
-					log.Printf("%s: %v", k.name, err)
-					all[i].Refused = reason(err)
-					continue
-				}
-				if err != nil {
-					return err
-				}
-				all[i].add(sample{total: micros(took)})
-				log.Printf("run %d of %d: %s %s", run+1, s.runs, k.name, ms(micros(took)))
-			}
-		}
-		return nil
+		all, err = l.inTurns(s.runs, []way{
+			{inTurn, s.runs, l.checkpointInTurn},
+			{atOnce, s.runs, l.checkpointAtOnce},
+			{bare, s.runs, bareInTurn},
+			{dockerInTurn, s.dockerRuns, l.dockerOneByOne},
+		}, boxes)
+		return err
 	})
 	return all, err
 }
 
-func (l *lab) checkpointAtOnce(dir string, names []string) error {
-	_, err := execute(l.ctx, append([]string{l.binary, "--dir", dir, "checkpoint"}, names...)...)
+// inTurns alternates the order of the ways from run to run.
+func (l *lab) inTurns(runs int, ways []way, boxes []*box) ([]Series, error) {
+	all := make([]Series, len(ways))
+	for run := range runs {
+		for _, i := range order(len(ways), run) {
+			w := ways[i]
+			all[i].Peer, all[i].Op = w.name, "batch"
+			if run >= w.runs || all[i].Refused != "" {
+				continue
+			}
+			var took time.Duration
+			err := l.fresh(func(dir string) (err error) {
+				took, err = timed(func() error { return w.do(dir, boxes) })
+				return err
+			})
+			if err != nil && w.name == dockerInTurn && l.ctx.Err() == nil {
+				log.Printf("%s: %v", w.name, err)
+				all[i].Refused = reason(err)
+				continue
+			}
+			if err != nil {
+				return all, err
+			}
+			all[i].add(sample{total: micros(took)})
+			log.Printf("run %d of %d: %s %s", run+1, runs, w.name, ms(micros(took)))
+		}
+	}
+	return all, nil
+}
+
+// startMany runs count containers with a shell loop.
+func (l *lab) startMany(s spec) ([]*box, error) {
+	s.command = small(1).command
+	var boxes []*box
+	for i := range s.count {
+		b, err := l.start(s, "docker", i+1)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := b.dumpArgs(); err != nil { // asks Docker: not to be timed
+			return nil, err
+		}
+		boxes = append(boxes, b)
+	}
+	return boxes, nil
+}
+
+func (l *lab) checkpointAtOnce(dir string, boxes []*box) error {
+	args := []string{l.binary, "--dir", dir, "checkpoint"}
+	for _, b := range boxes {
+		args = append(args, b.name)
+	}
+	_, err := execute(l.ctx, args...)
 	return err
 }
 
-func (l *lab) checkpointInTurn(dir string, names []string) error {
-	for _, name := range names {
-		if err := l.checkpointAtOnce(dir, []string{name}); err != nil {
+func (l *lab) checkpointInTurn(dir string, boxes []*box) error {
+	for i := range boxes {
+		if err := l.checkpointAtOnce(dir, boxes[i:i+1]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (l *lab) dockerOneByOne(_ string, names []string) error {
-	for _, name := range names {
-		if _, err := execute(l.ctx, "docker", "checkpoint", "create", "--leave-running", name, "bench"); err != nil {
+func bareInTurn(dir string, boxes []*box) error {
+	for _, b := range boxes {
+		images := filepath.Join(dir, b.name)
+		if err := os.Mkdir(images, 0o700); err != nil {
+			return err
+		}
+		if _, err := execute(b.ctx, append([]string{"criu", "dump", "-D", images}, b.bare...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *lab) dockerOneByOne(_ string, boxes []*box) error {
+	for _, b := range boxes {
+		if _, err := execute(l.ctx, "docker", "checkpoint", "create", "--leave-running", b.name, "bench"); err != nil {
 			return err
 		}
 	}

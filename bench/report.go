@@ -23,12 +23,13 @@ var tables = [...]struct {
 	columns      []column
 }{
 	{
-		"Time of a checkpoint", "From the start of the command to its end. checkpointctl syncs the images to the disk before it says done, the others do not:\n" +
-			"`criu dump` + sync is the bare dump with the same files synced the same way, `write(2)` the time to write as much\nmemory to a file and nothing else.",
+		"Time of a checkpoint", "From the start of the command to its end. checkpointctl syncs the images to the disk before it says done, unless told\n" +
+			"`--sync none`; the others do not. `criu dump` + sync is the bare dump with the same files synced the same way, `write(2)` the time to write as much\nmemory to a file and nothing else.",
 		[]column{
 			{"checkpointctl", "checkpoint", ours, total},
 			{"`criu dump` + sync", "checkpoint", bare, synced},
 			{"`write(2)` + sync", "checkpoint", limit, synced},
+			{"`--sync none`", "checkpoint", unsynced, total},
 			{"`criu dump`", "checkpoint", bare, total},
 			{"`write(2)`", "checkpoint", limit, total},
 			{"runc", "checkpoint", runc, total},
@@ -88,6 +89,7 @@ var tables = [...]struct {
 		[]column{
 			{"checkpointctl, one command", "batch", atOnce, total},
 			{"checkpointctl, one after the other", "batch", inTurn, total},
+			{"`criu dump`, one after the other", "batch", bare, total},
 			{"Docker, one after the other", "batch", dockerInTurn, total},
 		},
 	},
@@ -129,6 +131,7 @@ func markdown(r Results) string {
 	for _, t := range tables {
 		writeTable(&b, r.Cases, t.title, t.about, t.columns)
 	}
+	writeGrowth(&b, r.Cases)
 	writeRefusals(&b, r)
 	writeGoals(&b, r)
 	return b.String()

@@ -42,7 +42,8 @@ type Case struct {
 // figures that the peer does not give are missing.
 type Series struct {
 	Peer    string             `json:"peer"`
-	Op      string             `json:"op"` // checkpoint, restore, batch, list, prune, search, diff or ps
+	Op      string             `json:"op"`             // checkpoint, restore, batch, growth, list, prune, search, diff or ps
+	Size    int                `json:"size,omitempty"` // of what grows
 	Refused string             `json:"refused,omitempty"`
 	Runs    map[figure][]int64 `json:"runs,omitempty"`
 }
