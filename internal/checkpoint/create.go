@@ -10,6 +10,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux/sysctl"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
@@ -57,6 +58,7 @@ type Creator struct {
 	// Happened, if set, hears what checkpoints come to, several at once.
 	Happened func(Event)
 
+	sysctls sysctl.Reader
 	freezer func(docker.Container) (freezer, error) // nil: the container's own
 }
 
@@ -273,7 +275,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		}
 		m.happened(Event{Container: c.Name, Checkpoint: j.name, State: StateFrozen})
 	}
-	ready := beforeFreeze(j.network, req)
+	ready := m.beforeFreeze(j.network, req)
 	r.Ready = func(ctx context.Context) error {
 		if err := j.files.update(ctx); err != nil {
 			return err

@@ -39,9 +39,9 @@ func (n *network) into(r *metadata.Record) {
 }
 
 // readSysctls is for right before the freeze: the rounds may take long.
-func (n *network) readSysctls(c docker.Container) (err error) {
+func (n *network) readSysctls(from *sysctl.Reader, c docker.Container) (err error) {
 	if _, own := namespaces(c); own {
-		n.sysctls, n.interfaceSysctls, err = sysctl.Changed(c.PID)
+		n.sysctls, n.interfaceSysctls, err = from.Changed(c.PID)
 	}
 	if err != nil {
 		return fmt.Errorf("container %s: %w", c.Name, err)
@@ -130,9 +130,9 @@ func (m *Creator) warn(warnings []string) {
 
 // beforeFreeze reads what can change until then, and lets a member of a group
 // freeze all.
-func beforeFreeze(n *network, req Request) func(context.Context) error {
+func (m *Creator) beforeFreeze(n *network, req Request) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if err := n.readSysctls(req.Container); err != nil || req.member == nil {
+		if err := n.readSysctls(&m.sysctls, req.Container); err != nil || req.member == nil {
 			return err
 		}
 		return req.member.freeze(ctx)

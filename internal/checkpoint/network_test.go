@@ -43,7 +43,7 @@ func TestNetworkOfOthersIsNotRead(t *testing.T) {
 	for _, mode := range []string{"host", "container:x"} {
 		c := docker.Container{PID: -1, NetworkMode: mode, Networks: []docker.Network{{IP: "172.17.0.2"}}}
 		var n network
-		if err := n.readSysctls(c); err != nil || n.sysctls != nil {
+		if err := n.readSysctls(new(sysctl.Reader), c); err != nil || n.sysctls != nil {
 			t.Errorf("%s: %v, %v", mode, n.sysctls, err)
 		}
 		if w := n.readConnections(c); w != nil || n.connections != nil {
@@ -51,7 +51,7 @@ func TestNetworkOfOthersIsNotRead(t *testing.T) {
 		}
 	}
 	own := docker.Container{PID: -1}
-	if err := (&network{}).readSysctls(own); err == nil {
+	if err := (&network{}).readSysctls(new(sysctl.Reader), own); err == nil {
 		t.Error("the sysctls of no process were read")
 	}
 }

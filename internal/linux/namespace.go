@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 )
 
 // Namespace is one link of /proc/PID/ns.
@@ -33,10 +32,14 @@ func Namespaces(pid int, others []Process) ([]Namespace, error) {
 		return nil, err
 	}
 	sharers := map[string]string{}
-	for _, o := range others {
-		links, _ := namespaceLinks(proc(o.PID, "ns")) // none if it has ended meanwhile
-		for _, link := range links {
-			sharers[link] = o.Name
+	for kind, link := range own {
+		if link == host[kind] {
+			continue
+		}
+		for _, o := range others {
+			if NamespaceLink(o.PID, kind) == link { // empty if it has ended meanwhile
+				sharers[link] = o.Name
+			}
 		}
 	}
 	var list []Namespace
@@ -87,11 +90,26 @@ func Sharing(pid int, kind string) []int {
 		return nil
 	}
 	var pids []int
-	found, _ := filepath.Glob("/proc/[0-9]*/ns/" + kind)
-	for _, path := range found {
-		if link, err := os.Readlink(path); err == nil && link == want {
-			n, _ := strconv.Atoi(strings.Split(path, "/")[2])
-			pids = append(pids, n)
+	for _, p := range PIDs() {
+		if NamespaceLink(p, kind) == want {
+			pids = append(pids, p)
+		}
+	}
+	return pids
+}
+
+// PIDs returns all processes that this program can see.
+func PIDs() []int {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1) // what was read before an error
+	var pids []int
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			pids = append(pids, pid)
 		}
 	}
 	return pids

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -95,10 +94,9 @@ func FindDockerd(socket string) (int, error) {
 		return pid, nil
 	}
 	var found []int
-	procs, _ := filepath.Glob("/proc/[0-9]*")
-	for _, proc := range procs {
-		if n, err := strconv.Atoi(filepath.Base(proc)); err == nil && linux.Command(n) == "dockerd" {
-			found = append(found, n)
+	for _, p := range linux.PIDs() {
+		if linux.Command(p) == "dockerd" {
+			found = append(found, p)
 		}
 	}
 	if len(found) != 1 {

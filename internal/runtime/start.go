@@ -3,10 +3,13 @@ package runtime
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux"
 )
 
 // runcDirs are where runc (1.1) keeps what it knows of Docker's containers,
@@ -56,9 +59,8 @@ func hasNoState(dir string) bool {
 
 // atWork says whether a runc is at work on the container.
 func atWork(id string) bool {
-	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range lines {
-		line, err := os.ReadFile(file)
+	for _, p := range linux.PIDs() {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p))
 		if err == nil && bytes.Contains(line, []byte("\x00--root\x00")) && bytes.HasSuffix(line, []byte("\x00"+id+"\x00")) {
 			return true
 		}

@@ -44,30 +44,37 @@ func swap(name string) string {
 	}, name)
 }
 
+// Reader reads the sysctls of network namespaces. It reads those of a new
+// namespace once, for all that it compares with them. The zero Reader is ready, and
+// several goroutines may use it.
+type Reader struct {
+	once  sync.Once
+	fresh Settings
+	err   error
+}
+
 // Changed returns the sysctls of the network namespace of a process that differ
 // from a new namespace's, and apart from them those of its interfaces that
 // differ from the namespace's own default, which a new interface starts with.
 // They can be set only while the interface is there. The sysctls that belong to
 // the whole machine are not among them. It takes some milliseconds.
-func Changed(pid int) (namespace, interfaces Settings, err error) {
-	var own, fresh Settings
-	var errs [2]error
+func (r *Reader) Changed(pid int) (namespace, interfaces Settings, err error) {
 	var both sync.WaitGroup
-	both.Add(2)
-	go func() {
-		defer both.Done()
-		errs[0] = netns.Do(netns.Of(pid), func() (err error) { own, err = read(); return err })
-	}()
-	go func() {
-		defer both.Done()
-		errs[1] = netns.Fresh(func() (err error) { fresh, err = read(); return err })
-	}()
+	both.Go(r.readFresh)
+	var own Settings
+	err = netns.Do(netns.Of(pid), func() (err error) { own, err = read(); return err })
 	both.Wait()
-	if err := errors.Join(errs[:]...); err != nil {
+	if err := errors.Join(err, r.err); err != nil {
 		return nil, nil, fmt.Errorf("reading sysctls: %w", err)
 	}
-	namespace, interfaces = compare(own, fresh)
+	namespace, interfaces = compare(own, r.fresh)
 	return namespace, interfaces, nil
+}
+
+func (r *Reader) readFresh() {
+	r.once.Do(func() {
+		r.err = netns.Fresh(func() (err error) { r.fresh, err = read(); return err })
+	})
 }
 
 // read returns all that can be read and written in the thread's namespace. What

@@ -40,7 +40,7 @@ func TestChangedIsApplied(t *testing.T) {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	got, interfaces, err := Changed(os.Getpid())
+	got, interfaces, err := new(Reader).Changed(os.Getpid())
 	if err != nil {
 		t.Fatal(err)
 	}
