@@ -4,8 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"slices"
 	"strings"
+
+	"github.com/google/nftables"
 
 	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
 )
@@ -27,6 +31,9 @@ type NetworkLock struct {
 func FindNetworkLock(pid int) (NetworkLock, error) {
 	found := map[string][]string{}
 	err := netns.Do(netns.Of(pid), func() error {
+		if !mayFilter() {
+			return nil
+		}
 		for _, tool := range [...]string{"iptables", "ip6tables"} {
 			out, _ := exec.Command(tool, "-w", "-S").Output()
 			for line := range strings.Lines(string(out)) {
@@ -44,6 +51,26 @@ func FindNetworkLock(pid int) (NetworkLock, error) {
 		return nil
 	})
 	return NetworkLock{pid: pid, rules: found}, err
+}
+
+// mayFilter says whether the thread's network namespace has a table that CRIU's
+// lock can be in, or cannot be asked. Starting the tools takes longer than all else
+// that a recovery looks at.
+func mayFilter() bool {
+	for _, names := range [...]string{"ip_tables_names", "ip6_tables_names"} { // of iptables-legacy
+		data, err := os.ReadFile("/proc/thread-self/net/" + names)
+		if strings.Contains(string(data), "filter") || err != nil && !errors.Is(err, os.ErrNotExist) {
+			return true
+		}
+	}
+	c, err := nftables.New()
+	if err != nil {
+		return true
+	}
+	tables, err := c.ListTables()
+	return err != nil || slices.ContainsFunc(tables, func(t *nftables.Table) bool {
+		return t.Name == "filter" || strings.HasPrefix(t.Name, "CRIU-")
+	})
 }
 
 func isLock(rule string) bool {
