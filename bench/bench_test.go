@@ -101,7 +101,7 @@ func TestChartDrawsABarForEachFigure(t *testing.T) {
 }
 
 func TestReportOfGrowth(t *testing.T) {
-	c := Case{Name: "growth-of-memory", About: "MiB of incompressible memory"}
+	c := Case{Name: "growth-of-memory", About: "MiB of incompressible memory", Version: "v2"}
 	for i, size := range []int{64, 256, 1024} {
 		for peer, us := range map[string]int64{ours: 200_000 << (2 * i), bare: 100_000 << i} {
 			s := Series{Peer: peer, Op: "growth", Size: size}
@@ -112,6 +112,7 @@ func TestReportOfGrowth(t *testing.T) {
 	r := Results{Cases: []Case{c}}
 	text := markdown(r)
 	for _, want := range []string{
+		"growth-of-memory: checkpointctl v2.",
 		"| growth-of-memory | 256 | 800 ms | – | 200 ms | 50 ms | 50 ms |",
 		"| growth-of-memory | **exponent** | **1.00** | – | **0.50** | **0.00** | **0.00** |",
 	} {

@@ -2,6 +2,7 @@
 // containers, and writes the figures as JSON, a table and a chart.
 //
 //	go run ./bench            measure, then write docs/performance.{json,md,svg}
+//	go run ./bench -resume    measure the cases that the JSON lacks, and add them
 //	go run ./bench -short     a small run that shows that it works; writes nothing
 //	go run ./bench -case small -peer "criu dump" -runs 3
 //	                          a part of it, printed; writes nothing
@@ -27,6 +28,7 @@ type options struct {
 	top    string
 	short  bool
 	report bool
+	resume bool
 	cases  list
 	peers  list
 	runs   int
@@ -54,6 +56,7 @@ func main() {
 	log.SetPrefix("bench: ")
 	var o options
 	flag.BoolVar(&o.short, "short", false, "a small run that shows that it works; judges and writes nothing")
+	flag.BoolVar(&o.resume, "resume", false, "measure the cases that the JSON lacks, after a run that was interrupted, and add them")
 	flag.BoolVar(&o.report, "report", false, "measure nothing, write table and chart from the JSON")
 	flag.Var(&o.cases, "case", "measure only the `cases` named, comma between; print, write nothing")
 	flag.Var(&o.peers, "peer", "measure only the `peers` named, as the JSON names them, and checkpointctl; print, write nothing")
@@ -78,13 +81,20 @@ func run(ctx context.Context, o options) error {
 		return writeDocs(o.top, r)
 	}
 	if o.short || o.part() {
-		r, err := measure(ctx, o, func(Results) error { return nil })
+		r, err := measure(ctx, o, Results{}, func(Results) error { return nil })
 		if err == nil {
 			fmt.Print(markdown(r))
 		}
 		return err
 	}
-	_, err := measure(ctx, o, func(r Results) error {
+	var had Results
+	if o.resume {
+		var err error
+		if had, err = load(file); err != nil {
+			return err
+		}
+	}
+	_, err := measure(ctx, o, had, func(r Results) error {
 		data, err := json.MarshalIndent(r, "", " ")
 		if err != nil {
 			return err
@@ -94,17 +104,21 @@ func run(ctx context.Context, o options) error {
 	return err
 }
 
-// measure runs the cases and hands over all results so far after each. What it
-// made is gone afterwards, also when it fails.
-func measure(ctx context.Context, o options, done func(Results) error) (Results, error) {
+// measure runs the cases that there are no results of yet, and hands over all
+// results so far after each. What it made is gone afterwards, also when it fails.
+func measure(ctx context.Context, o options, r Results, done func(Results) error) (Results, error) {
 	l, err := newLab(ctx, o)
 	defer l.close()
 	if err != nil {
 		return Results{}, err
 	}
-	r := Results{Machine: l.machine(), Absent: l.absent}
+	here := l.machine()
+	if r.Cases == nil {
+		r.Machine = here
+	}
+	r.Absent = l.absent
 	for _, c := range cases(o.short) {
-		if !o.cases.has(c.name) {
+		if !o.cases.has(c.name) || r.find(c.name) != nil {
 			continue
 		}
 		if o.part() && o.runs > 0 {
@@ -116,7 +130,11 @@ func measure(ctx context.Context, o options, done func(Results) error) (Results,
 		if err != nil {
 			return r, fmt.Errorf("case %s: %w", c.name, err)
 		}
-		r.Cases = append(r.Cases, Case{Name: c.name, About: c.about, Bytes: int64(c.mib) << 20, Busy: busy, Series: series})
+		one := Case{Name: c.name, About: c.about, Bytes: int64(c.mib) << 20, Busy: busy, Series: series}
+		if now := here.Versions[ours]; now != r.Machine.Versions[ours] {
+			one.Version = now
+		}
+		r.Cases = append(r.Cases, one)
 		if err := done(r); err != nil {
 			return r, err
 		}

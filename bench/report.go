@@ -128,6 +128,11 @@ func markdown(r Results) string {
 	}
 	fmt.Fprintf(&b, "Measured on %s: %d × %s, %d GiB of memory, %s, Linux %s; %s.\n", m.Date, m.CPUs, m.CPU, m.MemoryMiB>>10,
 		m.Filesystem, m.Kernel, strings.Join(versions, ", "))
+	for _, c := range r.Cases {
+		if c.Version != "" {
+			fmt.Fprintf(&b, "%s: checkpointctl %s.\n", c.Name, c.Version)
+		}
+	}
 	for _, t := range tables {
 		writeTable(&b, r.Cases, t.title, t.about, t.columns)
 	}

@@ -33,6 +33,8 @@ type Case struct {
 	Name  string `json:"name"`
 	About string `json:"about"`
 	Bytes int64  `json:"memory_bytes,omitempty"`
+	// Version is checkpointctl's, if it is another than that of the first cases.
+	Version string `json:"version,omitempty"`
 	// Busy says that the machine did much else when the case began.
 	Busy   bool     `json:"busy,omitempty"`
 	Series []Series `json:"series"`

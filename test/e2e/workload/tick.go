@@ -18,16 +18,16 @@ import (
 // held keeps what nothing reads.
 var held []any //nolint:unused // on purpose
 
-// tick holds what its settings say and beats once a millisecond into a file of
+// tick holds what its settings say and beats, once a millisecond, into a file of
 // three numbers: beats, the longest gap between two in microseconds, and how
 // often SIGUSR1 set that back to zero. It prints a line when it begins.
 //
 // Settings: file=PATH, memory=MIB of random bytes, zero=MIB of zeros that were
 // written, untouched=MIB, rate=KIB written again each second, files=N open,
-// tcp=N connections to itself.
+// tcp=N connections to itself, every=MS between two beats.
 func tick(settings []string) {
 	debug.SetGCPercent(-1)
-	set := map[string]string{"memory": "0", "zero": "0", "untouched": "0", "rate": "0", "files": "0", "tcp": "0"}
+	set := map[string]string{"memory": "0", "zero": "0", "untouched": "0", "rate": "0", "files": "0", "tcp": "0", "every": "1"}
 	for _, s := range settings {
 		key, value, _ := strings.Cut(s, "=")
 		set[key] = value
@@ -42,11 +42,11 @@ func tick(settings []string) {
 		log.Fatal(err)
 	}
 	fmt.Println("ticking")
-	beat(file, memory, number(set["rate"])<<10/pageSize)
+	beat(file, memory, number(set["rate"])<<10/pageSize, time.Duration(number(set["every"]))*time.Millisecond)
 }
 
 // beat never returns.
-func beat(file *os.File, memory []byte, pagesEachSecond int) {
+func beat(file *os.File, memory []byte, pagesEachSecond int, every time.Duration) {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGUSR1)
 	var buf [24]byte
@@ -54,7 +54,7 @@ func beat(file *os.File, memory []byte, pagesEachSecond int) {
 	var gap time.Duration
 	began, last := time.Now(), time.Now()
 	next, written := 0, 0
-	for ; ; time.Sleep(time.Millisecond) {
+	for ; ; time.Sleep(every) {
 		now := time.Now()
 		gap, last = max(gap, now.Sub(last)), now
 		for len(memory) > 0 && written < int(now.Sub(began).Seconds()*float64(pagesEachSecond)) {
