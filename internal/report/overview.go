@@ -120,7 +120,7 @@ func needs(c *contents.Contents, s *snapshot.Snapshot, sockets []snapshot.Socket
 	if r := c.Record; r != nil {
 		list = append(list, fmt.Sprintf("image %s (%s)", r.Image, r.ImageDigest))
 		if r.Architecture != "" {
-			list = append(list, "a CPU of architecture "+r.Architecture+" with the features of then")
+			list = append(list, fmt.Sprintf("a CPU (%s) with the features of the one it was made on", r.Architecture))
 		}
 		if r.Parent != "" {
 			list = append(list, fmt.Sprintf("checkpoint %s/%s, which it continues", r.Name, r.Parent))
