@@ -131,7 +131,10 @@ setup_docker
 setup_criu
 setup_go
 have gcc || apt_install gcc libc6-dev
-[ "$smoke" = yes ] || have gdb || apt_install gdb # for a test
+if [ "$smoke" = no ]; then # for tests
+	have gdb || apt_install gdb
+	have podman || apt_install podman netavark
+fi
 start_docker
 if [ -f "$top/go.mod" ]; then
 	say "building"

@@ -10,19 +10,28 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
-// source is a file of the archive and where it comes from.
-type source struct {
+// Source is a file of an archive and where it comes from.
+type Source struct {
 	metadata.File                 // as the archive's record has it
-	of            metadata.Record // whose file it is
-	name          string          // there
+	Of            metadata.Record // whose file it is
+	Name          string          // there
 }
 
-// flatten returns the record of a checkpoint that needs no other, and the files of
+// Chain returns a checkpoint with those that it continues, or ErrNotExportable for one
+// that nothing can be restored from.
+func Chain(s metadata.Store, rec metadata.Record) ([]metadata.Record, error) {
+	if rec.Kind == metadata.KindPreDump {
+		return nil, fmt.Errorf("%w: %s/%s holds rounds of a pre-dump alone, which only the container that runs here can continue", ErrNotExportable, rec.Name, rec.Checkpoint)
+	}
+	return s.Chain(rec)
+}
+
+// Flatten returns the record of a checkpoint that needs no other, and the files of
 // it. What it continues becomes rounds of its own: their images are what CRIU looks
 // into for memory that did not change since.
-func flatten(chain []metadata.Record) (metadata.Record, []source) {
+func Flatten(chain []metadata.Record) (metadata.Record, []Source) {
 	r := chain[0]
-	var files []source
+	var files []Source
 	var rounds []metadata.Round
 	for _, link := range slices.Backward(chain) {
 		first := len(rounds)
@@ -33,7 +42,7 @@ func flatten(chain []metadata.Record) (metadata.Record, []source) {
 		for _, f := range link.Files {
 			name, belongs := placeOf(f.Name, first, len(rounds)+1, own)
 			if belongs {
-				files = append(files, source{metadata.File{Name: name, SizeBytes: f.SizeBytes, SHA256: f.SHA256, CRC32C: f.CRC32C}, link, f.Name})
+				files = append(files, Source{metadata.File{Name: name, SizeBytes: f.SizeBytes, SHA256: f.SHA256, CRC32C: f.CRC32C}, link, f.Name})
 			}
 		}
 		if !own && link.Kind == metadata.KindCheckpoint {
@@ -57,7 +66,7 @@ func flatten(chain []metadata.Record) (metadata.Record, []source) {
 	}
 	// It is not the kernel's newest chain where it goes.
 	r.TrackID, r.Imported = "", nil
-	slices.SortFunc(files, func(a, b source) int { return cmp.Compare(entryOf(a.Name), entryOf(b.Name)) })
+	slices.SortFunc(files, func(a, b Source) int { return cmp.Compare(entryOf(a.File.Name), entryOf(b.File.Name)) })
 	r.Files = nil
 	for _, f := range files {
 		r.Files = append(r.Files, f.File)

@@ -42,7 +42,9 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-func (c Compression) writer(w io.Writer, level int) (io.WriteCloser, error) {
+// Writer compresses what is written to it, at a level that Check takes. It is whole when
+// it is closed.
+func (c Compression) Writer(w io.Writer, level int) (io.WriteCloser, error) {
 	switch c {
 	case Zstd:
 		at := zstd.SpeedDefault

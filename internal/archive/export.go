@@ -40,7 +40,7 @@ type Export struct {
 // checkpoint gives the same bytes, unless it is encrypted. Memory use does not
 // depend on sizes.
 func (e Export) Write(ctx context.Context, rec metadata.Record, w io.Writer) error {
-	chain, err := e.chain(rec)
+	chain, err := Chain(e.Store, rec)
 	if err != nil {
 		return err
 	}
@@ -54,24 +54,17 @@ func (e Export) Write(ctx context.Context, rec metadata.Record, w io.Writer) err
 	return out.Close()
 }
 
-func (e Export) chain(rec metadata.Record) ([]metadata.Record, error) {
-	if rec.Kind == metadata.KindPreDump {
-		return nil, fmt.Errorf("%w: %s/%s holds rounds of a pre-dump alone, which only the container that runs here can continue", ErrNotExportable, rec.Name, rec.Checkpoint)
-	}
-	return e.Store.Chain(rec)
-}
-
 // packed compresses and encrypts what is written to it. It is whole when it is
 // closed.
 func (e Export) packed(w io.Writer) (io.WriteCloser, error) {
 	if e.Seal == nil {
-		return e.Compression.writer(w, e.Level)
+		return e.Compression.Writer(w, e.Level)
 	}
 	sealed, err := seal.Encrypt(w, e.Seal)
 	if err != nil {
 		return nil, err
 	}
-	compressed, err := e.Compression.writer(sealed, e.Level)
+	compressed, err := e.Compression.Writer(sealed, e.Level)
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +87,7 @@ func (b *both) Close() error {
 // tar writes the archive. It calls cut before the content of each large file with
 // its name, and behind it with none.
 func (e Export) tar(ctx context.Context, chain []metadata.Record, w io.Writer, cut func(file string) error) error {
-	rec, files := flatten(chain)
+	rec, files := Flatten(chain)
 	image, err := e.image(ctx, &rec)
 	if err != nil {
 		return err
@@ -152,11 +145,11 @@ func (e Export) tar(ctx context.Context, chain []metadata.Record, w io.Writer, c
 
 // file writes one file of the checkpoint, and returns ErrDamaged if it is not as
 // recorded.
-func (e Export) file(ctx context.Context, t *writer, f source, p *progress) error {
+func (e Export) file(ctx context.Context, t *writer, f Source, p *progress) error {
 	damaged := func(what string) error {
-		return fmt.Errorf("%w: %s/%s: %s: %s", metadata.ErrDamaged, f.of.Name, f.of.Checkpoint, f.name, what)
+		return fmt.Errorf("%w: %s/%s: %s: %s", metadata.ErrDamaged, f.Of.Name, f.Of.Checkpoint, f.Name, what)
 	}
-	in, err := e.Store.OpenFile(f.of, f.name)
+	in, err := e.Store.OpenFile(f.Of, f.Name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return damaged("missing")
 	}
@@ -164,7 +157,7 @@ func (e Export) file(ctx context.Context, t *writer, f source, p *progress) erro
 		return err
 	}
 	defer in.Close()
-	err = t.file(ctx, entryOf(f.Name), f.File, in, p)
+	err = t.file(ctx, entryOf(f.File.Name), f.File, in, p)
 	if differs := (*differsError)(nil); errors.As(err, &differs) {
 		return damaged(differs.how)
 	}

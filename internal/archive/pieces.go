@@ -44,12 +44,12 @@ type Piece struct {
 // ContentBytes returns how many bytes the files of a checkpoint and of what it
 // continues have together.
 func (e Export) ContentBytes(rec metadata.Record) (int64, error) {
-	chain, err := e.chain(rec)
+	chain, err := Chain(e.Store, rec)
 	if err != nil {
 		return 0, err
 	}
 	sum := int64(0)
-	_, files := flatten(chain)
+	_, files := Flatten(chain)
 	for _, f := range files {
 		sum += f.SizeBytes
 	}
@@ -60,7 +60,7 @@ func (e Export) ContentBytes(rec metadata.Record) (int64, error) {
 // ends with the first error. What was handed over is of no use if it returns one:
 // see Write. There is one piece at a time, in a file without a name below dir.
 func (e Export) WritePieces(ctx context.Context, rec metadata.Record, dir string, each func(Piece) error) error {
-	chain, err := e.chain(rec)
+	chain, err := Chain(e.Store, rec)
 	if err != nil {
 		return err
 	}

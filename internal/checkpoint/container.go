@@ -2,7 +2,9 @@ package checkpoint
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -84,4 +86,23 @@ func writeCreation(dir string, c docker.Creation) error {
 		return err
 	}
 	return os.WriteFile(filepath.Join(dir, CreationFile), append(data, '\n'), 0o600)
+}
+
+// SpecFile is the OCI configuration that Docker gave the runtime, as it is in the bundle:
+// from it a container for another engine can be made.
+const SpecFile = "config.json"
+
+// keepSpec copies it. A bundle that is found nowhere has none.
+func keepSpec(dir, bundle string) error {
+	if bundle == "" {
+		return nil
+	}
+	data, err := os.ReadFile(filepath.Join(bundle, SpecFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, SpecFile), data, 0o600)
+	}
+	return err
 }

@@ -227,7 +227,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 	if req.RoundsOnly {
 		return m.Dumper.PreDump(ctx, r)
 	}
-	if err := errors.Join(writeDescriptors(j.images, c.PID), writeCreation(j.images, c.Creation)); err != nil {
+	if err := errors.Join(writeDescriptors(j.images, c.PID), writeCreation(j.images, c.Creation), keepSpec(j.images, c.BundlePath)); err != nil {
 		return criu.Result{}, err
 	}
 	r.PostDump = func(frozen time.Time) error {

@@ -16,7 +16,6 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/linux/hold"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
-	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
 
 // ErrIncompatible is a checkpoint that this container or host cannot take.
@@ -184,8 +183,7 @@ func (r *Restorer) open(ctx context.Context, p *prepared, rec metadata.Record) e
 	}
 	p.stage = stage
 	p.from = source{
-		Record: plain, dir: stage.Dir, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) },
-		open: openSealed(func(name string, w io.Writer) error { return sealed.Show(name+seal.Suffix, w) }),
+		Record: plain, dir: stage.Dir, open: sealed.Open, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) },
 	}
 	if problems := checkpoint.ImageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
 		return damaged(rec, problems)

@@ -228,12 +228,3 @@ func openPlain(dir string) func(string) (io.ReadCloser, error) {
 		return root.Open(name)
 	}
 }
-
-// openSealed opens a file of an encrypted one as it is read.
-func openSealed(show func(string, io.Writer) error) func(string) (io.ReadCloser, error) {
-	return func(name string) (io.ReadCloser, error) {
-		r, w := io.Pipe()
-		go func() { _ = w.CloseWithError(show(name, w)) }()
-		return r, nil
-	}
-}

@@ -209,6 +209,13 @@ func (o *Opener) Show(name string, w io.Writer) error {
 	return decrypt(filepath.Join(o.dir, name), w, o.key)
 }
 
+// Open opens a sealed file as it is decrypted: NAME.age.
+func (o *Opener) Open(name string) (io.ReadCloser, error) {
+	r, w := io.Pipe()
+	go func() { _ = w.CloseWithError(o.Show(name+Suffix, w)) }()
+	return r, nil
+}
+
 // Add seals one more file, for whoever can open the others.
 func (o *Opener) Add(name string, data []byte) error {
 	return encrypt(filepath.Join(o.dir, name+Suffix), bytes.NewReader(data), o.key.Recipient())

@@ -18,7 +18,7 @@ var allowed = map[string][]string{
 	"cmd/checkpointctl":         {"cmd/checkpointctl/cli"},
 	"cmd/checkpointctl-runtime": {"internal/layer", "internal/linux", "internal/linux/conntrack", "internal/linux/netns", "internal/linux/sysctl", "internal/runtime"},
 	"cmd/checkpointctl/cli": {
-		"configs", "docs", "internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/compare", "internal/config", "internal/contents", "internal/coredump", "internal/criu", "internal/criuimg", "internal/docker", "internal/dockerd", "internal/manual", "internal/metadata", "internal/metrics", "internal/mounts", "internal/park",
+		"configs", "docs", "internal/archive", "internal/batch", "internal/changes", "internal/checkpoint", "internal/compare", "internal/config", "internal/contents", "internal/coredump", "internal/criu", "internal/criuimg", "internal/docker", "internal/dockerd", "internal/manual", "internal/metadata", "internal/metrics", "internal/mounts", "internal/park", "internal/podman",
 		"internal/preflight", "internal/recovery", "internal/registry", "internal/report", "internal/restore", "internal/runtime", "internal/search", "internal/seal", "internal/signature", "internal/snapshot",
 	},
 	"internal/archive":               {"internal/linux/sparse", "internal/metadata", "internal/seal", "internal/signature"},
@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"internal/mounts":                nil,
 	"internal/recovery":              {"internal/criu", "internal/criuimg", "internal/docker", "internal/layer", "internal/linux", "internal/linux/hold", "internal/linux/netns", "internal/metadata", "internal/runtime"},
 	"internal/park":                  {"internal/docker", "internal/metadata", "internal/restore"},
+	"internal/podman":                {"internal/archive", "internal/checkpoint", "internal/criuimg", "internal/layer", "internal/metadata", "internal/seal"},
 	"internal/registry":              {"internal/archive", "internal/metadata"},
 	"internal/runtime":               {"internal/linux", "internal/linux/conntrack", "internal/linux/sysctl"},
 	"internal/search":                {"internal/criuimg", "internal/snapshot"},

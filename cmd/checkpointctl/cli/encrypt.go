@@ -52,3 +52,6 @@ func (d *deps) opener(ctx context.Context) (checkpoint.Opener, error) {
 	ids, err := seal.ParseIdentities(d.cfg.Encrypt.Identity, d.cfg.Encrypt.PassphraseFile)
 	return checkpoint.Opener{Identities: ids, StageDir: d.cfg.Encrypt.Stage}, err
 }
+
+// errPlainSealed is of who asks for both.
+func errPlainSealed() error { return fmt.Errorf("%w: --plain and encryption", config.ErrInvalid) }

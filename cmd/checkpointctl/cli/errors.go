@@ -19,6 +19,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/dockerd"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
+	"github.com/checkpointctl/checkpointctl/internal/podman"
 	"github.com/checkpointctl/checkpointctl/internal/preflight"
 	"github.com/checkpointctl/checkpointctl/internal/recovery"
 	"github.com/checkpointctl/checkpointctl/internal/registry"
@@ -65,6 +66,7 @@ func classify(err error, parsed bool) (code int, hint string) {
 		address *restore.AddressError
 		cannot  *restore.CannotMakeError
 		more    *restore.PrivilegeError
+		foreign *podman.RefusedError
 		hook    *restore.HookError
 		checks  *checkError
 		several *batchError
@@ -136,6 +138,8 @@ func classify(err error, parsed bool) (code int, hint string) {
 		return exitRestore, "nothing was made"
 	case errors.As(err, &more):
 		return exitRefused, "--allow-privileges restores it with them; do so only if you trust who made it"
+	case errors.As(err, &foreign):
+		return exitRefused, "docs/podman.md says what Podman can restore"
 	case errors.As(err, &hook):
 		return exitRestore, ""
 	case errors.As(err, &address):

@@ -21,8 +21,15 @@ import (
 type exportOptions struct {
 	output, compress, sign string
 	level                  int
-	withImage              bool
+	withImage, plain       bool
+	format                 string
 }
+
+// Formats of an archive.
+const (
+	formatOwn    = "checkpointctl"
+	formatPodman = "podman"
+)
 
 func newExportCmd(d *deps) *cobra.Command {
 	var o exportOptions
@@ -46,10 +53,17 @@ pull it; import --load-image loads it.
 
 Entries are named as in Podman's checkpoints where they mean the same, so that other
 tools can read them. docs/design/0006-archives.md has the format.
-` + exits(exitNoContainer, exitState, exitNoCheckpoint, exitSealed, exitCRIU, exitDamaged),
+
+--format podman writes an archive for podman container restore --import instead. Podman
+must use runc and have the container's image. What Podman cannot restore is refused
+before anything is written, and what is left out is reported. An encrypted checkpoint is
+decrypted with --identity or --passphrase-file. Such an archive cannot be encrypted,
+signed or imported by checkpointctl. docs/podman.md has the details.
+` + exits(exitNoContainer, exitState, exitNoCheckpoint, exitRefused, exitSealed, exitCRIU, exitDamaged),
 		Example: `  checkpointctl export myapp before-upgrade -o myapp.ckpt
   checkpointctl export myapp/before-upgrade --encrypt-to age1... -o - | ssh host checkpointctl import -
-  checkpointctl export myapp --sign ~/.ssh/id_ed25519 --compress none -o myapp.ckpt`,
+  checkpointctl export myapp --sign ~/.ssh/id_ed25519 --compress none -o myapp.ckpt
+  checkpointctl export myapp --format podman -o myapp.tar.zst`,
 		Args:              cobra.RangeArgs(1, 2),
 		ValidArgsFunction: d.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -63,6 +77,13 @@ tools can read them. docs/design/0006-archives.md has the format.
 			if err := archive.Compression(o.compress).Check(o.level); err != nil {
 				return fmt.Errorf("%w: --compress: %w", config.ErrInvalid, err)
 			}
+			if o.format != formatOwn && o.format != formatPodman {
+				return fmt.Errorf("%w: --format: %q is not %s or %s", config.ErrInvalid, o.format, formatOwn, formatPodman)
+			}
+			// The passphrase is for reading an encrypted checkpoint if it is for Podman.
+			if o.plain && (cmd.Flags().Changed("encrypt-to") || o.format == formatOwn && cmd.Flags().Changed("passphrase-file")) {
+				return errPlainSealed()
+			}
 			return runExport(cmd.Context(), d, container, checkpoint, o)
 		},
 	}
@@ -70,8 +91,14 @@ tools can read them. docs/design/0006-archives.md has the format.
 	f.StringVarP(&o.output, "output", "o", "", "write to this `file`, or to standard output if it is -")
 	f.StringVar(&o.compress, "compress", string(archive.Zstd), "compression: `none`, zstd or gzip")
 	f.IntVar(&o.level, "level", 0, "compression level: 1 to 22 for zstd, 1 to 9 for gzip (default: theirs)")
+	f.StringVar(&o.format, "format", formatOwn, "`format` of the file: checkpointctl or podman")
+	f.BoolVar(&o.plain, "plain", false, "write an unencrypted file, whatever encrypt.to in the configuration says")
 	o.flags(f)
 	d.recipientFlags(f)
+	f.String("identity", "", "decrypt with the age identity or SSH private key in `file` (--format podman)")
+	d.bind(f, map[string]string{"encrypt.identity": "identity"})
+	d.stageFlag(f)
+	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatOwn, formatPodman}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("compress", cobra.FixedCompletions([]string{"none", "zstd", "gzip"}, cobra.ShellCompDirectiveNoFileComp))
 	d.jsonFlag(cmd)
 	return cmd
@@ -91,24 +118,34 @@ func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) 
 	if err != nil {
 		return err
 	}
+	if o.format == formatPodman {
+		return exportPodman(ctx, d, rec, o)
+	}
 	e, err := d.exporter(ctx, rec, o)
 	if err != nil {
 		return err
 	}
+	if o.plain {
+		e.Seal = nil
+	}
 	bar := newTransfer(d.progress(), "exporting "+rec.Name+"/"+rec.Checkpoint)
 	e.Progress = bar.set
-	write := func(w io.Writer) error {
+	return d.export(rec, o.output, func(w io.Writer) error {
 		defer bar.end()
 		return e.Write(ctx, rec, w)
-	}
-	if o.output == "-" {
+	})
+}
+
+// export writes to a file, whose name it prints, or to standard output.
+func (d *deps) export(rec metadata.Record, output string, write func(io.Writer) error) error {
+	if output == "-" {
 		return toStdout(d, write)
 	}
-	size, err := toFile(o.output, func(f *os.File) error { return write(f) })
+	size, err := toFile(output, func(f *os.File) error { return write(f) })
 	if err != nil {
 		return err
 	}
-	return printExported(d, rec, o.output, size)
+	return printExported(d, rec, output, size)
 }
 
 // exporter is for whom and by whom a checkpoint leaves the store, and with what.

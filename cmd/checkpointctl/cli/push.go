@@ -15,7 +15,6 @@ import (
 
 type pushOptions struct {
 	exportOptions
-	plain     bool
 	plainHTTP *bool
 }
 
@@ -52,7 +51,7 @@ printed.
 				return fmt.Errorf("%w: --level: %w", config.ErrInvalid, err)
 			}
 			if o.plain && (cmd.Flags().Changed("encrypt-to") || cmd.Flags().Changed("passphrase-file")) {
-				return fmt.Errorf("%w: --plain and encryption", config.ErrInvalid)
+				return errPlainSealed()
 			}
 			o.plainHTTP = plainHTTP(cmd.Flags())
 			return runPush(cmd.Context(), d, container, checkpoint, args[last], o)

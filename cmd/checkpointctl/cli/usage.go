@@ -104,7 +104,7 @@ var meanings = [...]struct {
 	{exitState, "the container is not in the right state"},
 	{exitNoCheckpoint, "no such checkpoint"},
 	{exitExists, "the checkpoint exists already, or something else works on the container"},
-	{exitRefused, "CRIU cannot handle a mount or a process of the container"},
+	{exitRefused, "a mount, a process or something else of the container cannot be handled"},
 	{exitSealed, "the checkpoint is encrypted, and nothing given decrypts it"},
 	{exitFiles, "files changed since the checkpoint"},
 	{exitDocker, "Docker cannot be reached or used"},

@@ -1,0 +1,62 @@
+package criuimg
+
+import (
+	"encoding/binary"
+	"io/fs"
+
+	"github.com/checkpoint-restore/go-criu/v7/crit/images/mnt"
+	"google.golang.org/protobuf/proto"
+)
+
+// WithoutMasters returns the images of mounts, by name, in which no mount gets the changes
+// that are made to one outside of the container any more; those without such mounts are
+// left out. CRIU makes such a mount only if what is mounted there by whoever restores is a
+// shared mount (criu/mount-v2.c, restore_one_sharing).
+func WithoutMasters(images fs.FS) (map[string][]byte, error) {
+	found, err := fs.Glob(images, "mountpoints-*.img")
+	if err != nil {
+		return nil, err
+	}
+	changed := map[string][]byte{}
+	for _, name := range found {
+		var entries []*mnt.MntEntry
+		inside := map[uint32]bool{}
+		err := Decode(images, name, func(m proto.Message) error {
+			if e, ok := m.(*mnt.MntEntry); ok {
+				entries = append(entries, e)
+				inside[e.GetSharedId()] = true
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		outside := false
+		for _, e := range entries {
+			if e.GetMasterId() != 0 && !inside[e.GetMasterId()] {
+				outside, e.MasterId = true, proto.Uint32(0)
+			}
+		}
+		if !outside {
+			continue
+		}
+		if changed[name], err = encodeMounts(entries); err != nil {
+			return nil, err
+		}
+	}
+	return changed, nil
+}
+
+func encodeMounts(entries []*mnt.MntEntry) ([]byte, error) {
+	words := magics().ByName
+	image := binary.LittleEndian.AppendUint32(nil, uint32(words["IMG_COMMON"]))
+	image = binary.LittleEndian.AppendUint32(image, uint32(words["MNTS"]))
+	for _, e := range entries {
+		data, err := proto.Marshal(e)
+		if err != nil {
+			return nil, err
+		}
+		image = append(binary.LittleEndian.AppendUint32(image, uint32(len(data))), data...)
+	}
+	return image, nil
+}
