@@ -161,11 +161,9 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err != nil {
 		return err
 	}
-	began, show := time.Now(), &rounds{out: d.progress()}
-	req := m.request(ctx, d.cfg.Config, c, o)
-	req.Progress = show.round
-	r, err := m.creator.Create(ctx, req)
-	show.end()
+	began, t := time.Now(), d.begin(c.Name, "preparing")
+	r, err := m.creator.Create(ctx, m.request(ctx, d.cfg.Config, c, o))
+	t.end()
 	if err != nil {
 		return err
 	}
@@ -225,8 +223,15 @@ func (m *maker) container(ctx context.Context, ref string) (docker.Container, er
 	return m.client.Inspect(ctx, c.ID)
 }
 
+// request is what is to be done with a container, and shown if it has a task.
 func (m *maker) request(ctx context.Context, cfg config.Config, c docker.Container, o checkpointOptions) checkpoint.Request {
+	t, summing := m.shown(c.Name), ""
+	t.expect(c, o.parent)
+	if o.roundsOnly {
+		summing = "running, computing checksums"
+	}
 	return checkpoint.Request{
+		Progress:  t.bytes(summing),
 		Container: c, Name: o.name, Comment: o.comment, Options: dumpOptions(cfg), Parent: o.parent,
 		Rounds: m.rounds(ctx, cfg, c.Name), RoundsOnly: o.roundsOnly,
 		Files: m.files(cfg), Seal: m.seal, StageDir: cfg.Encrypt.Stage, NoSync: cfg.Checkpoint.Sync == config.SyncNone,
@@ -254,7 +259,7 @@ func summary(r metadata.Record) string {
 // frozen is how long the container stood still: in a group longer than CRIU
 // needed.
 func frozen(r metadata.Record) string {
-	return micros(uint64(r.Summary().FrozenUS))
+	return micros(r.Summary().FrozenUS).String()
 }
 
 func after(r metadata.Record) string {

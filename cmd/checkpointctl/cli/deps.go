@@ -46,7 +46,8 @@ type boundFlag struct {
 }
 
 func newDeps(out, errOut io.Writer) *deps {
-	out, errOut = onTerminal(out), onTerminal(errOut)
+	show := newDisplay(errOut)
+	out, errOut = onTerminal(out, show), onTerminal(errOut, show)
 	log := logrus.New()
 	log.SetOutput(errOut)
 	return &deps{out: out, errOut: errOut, log: log}

@@ -95,10 +95,10 @@ func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) 
 	if err != nil {
 		return err
 	}
-	bar := newTransfer(d.progress(), "exporting "+rec.Name+"/"+rec.Checkpoint)
-	e.Progress = bar.set
+	t := d.begin(rec.Name+"/"+rec.Checkpoint, "exporting")
+	e.Progress = t.bytes("")
 	write := func(w io.Writer) error {
-		defer bar.end()
+		defer t.end()
 		return e.Write(ctx, rec, w)
 	}
 	if o.output == "-" {

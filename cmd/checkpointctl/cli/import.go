@@ -119,10 +119,10 @@ func runImport(ctx context.Context, d *deps, file string, stdin io.Reader, o imp
 		defer f.Close()
 		in = f
 	}
-	bar := newTransfer(d.progress(), "importing "+file)
-	i.Progress = bar.set
+	t := d.begin(file, "importing")
+	i.Progress = t.bytes("")
 	rec, err := i.Read(ctx, in)
-	bar.end()
+	t.end()
 	if err != nil {
 		return err
 	}

@@ -221,7 +221,7 @@ func listRows(list []metadata.Summary, readBy func(metadata.Summary) *fetch, inF
 
 // short is a duration with three digits or so.
 func short(us int64) string {
-	d := time.Duration(us) * time.Microsecond
+	d := micros(us)
 	switch {
 	case d >= time.Second:
 		d = d.Round(10 * time.Millisecond)

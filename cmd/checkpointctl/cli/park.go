@@ -138,6 +138,7 @@ func labelled(label string) []string {
 func (m *maker) park(ctx context.Context, u park.Unit, name string) ([]metadata.Record, error) {
 	var reqs []checkpoint.Request
 	for _, c := range u {
+		defer m.begin(c.Name, "preparing").end()
 		reqs = append(reqs, m.request(ctx, m.cfg.Config, c, checkpointOptions{name: name}))
 	}
 	if len(reqs) == 1 {
@@ -191,7 +192,9 @@ func runUnpark(ctx context.Context, d *deps, rm bool) error {
 	if err != nil {
 		return err
 	}
-	r, err := d.restorerWith(ctx, client, restoreOptions{})
+	t := d.begin("containers", "preparing")
+	defer t.end()
+	r, err := d.restorerWith(ctx, client, restoreOptions{}, t)
 	if err != nil {
 		return err
 	}
@@ -208,6 +211,7 @@ func runUnpark(ctx context.Context, d *deps, rm bool) error {
 		return r.RestoreAll(ctx, members, restore.Options{})
 	}}
 	list, err := p.Unpark(ctx)
+	t.end()
 	for i, o := range list {
 		d.ran(opRestore, o.Container, o.Took, exitStatus(ctx, o.Err), nil)
 		if rm && o.Err == nil {

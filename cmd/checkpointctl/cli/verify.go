@@ -61,11 +61,15 @@ func runVerify(ctx context.Context, d *deps, ref, name string) error {
 	records, err := recordsOf(ctx, d, ref, name)
 	results := []verified{}
 	bad, sealed := 0, 0
-	for _, r := range records {
+	store, t := d.store(), d.begin("store", "verifying")
+	defer t.end()
+	store.Progress = t.bytes("")
+	for i, r := range records {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		problems, openErr := opener.Verify(ctx, d.store(), r, metadata.Hashes)
+		t.rename(fmt.Sprintf("%s/%s (%d of %d)", r.Name, r.Checkpoint, i+1, len(records)))
+		problems, openErr := opener.Verify(ctx, store, r, metadata.Hashes)
 		err = errors.Join(err, openErr)
 		if problems != nil {
 			bad++
@@ -75,6 +79,7 @@ func runVerify(ctx context.Context, d *deps, ref, name string) error {
 		}
 		results = append(results, verified{r.Name, r.Checkpoint, problems == nil, append([]string{}, problems...)})
 	}
+	t.end()
 	if printErr := printVerified(d, results); printErr != nil {
 		return printErr
 	}
