@@ -227,14 +227,14 @@ func (r *batchRun) done(i int, err error, took time.Duration) {
 		return
 	}
 	if res.Record != nil {
-		fmt.Fprintln(r.errOut, summary(*res.Record))
+		fmt.Fprintln(r.notes(), summary(*res.Record))
 		fmt.Fprintf(r.out, "%s/%s\n", res.Record.Name, res.Record.Checkpoint)
 	}
 	if err != nil {
 		fmt.Fprintf(r.errOut, "%s: %s\n", res.Container, res.Error)
 	}
 	for _, name := range res.Removed {
-		fmt.Fprintf(r.errOut, "removed %s/%s: no rule keeps it\n", res.Container, name)
+		fmt.Fprintf(r.notes(), "removed %s/%s: no rule keeps it\n", res.Container, name)
 	}
 }
 
@@ -274,10 +274,10 @@ func sumUp(codes []int, of int) *batchError {
 
 func (r *batchRun) summarize() error {
 	if len(r.results) == 0 {
-		fmt.Fprintln(r.errOut, "no container to checkpoint")
+		fmt.Fprintln(r.notes(), "no container to checkpoint")
 		return nil
 	}
-	err := table(r.errOut, func(w io.Writer) {
+	err := table(r.notes(), func(w io.Writer) {
 		fmt.Fprint(w, "CONTAINER\tCHECKPOINT\tSIZE\tFROZEN\tRESULT\n")
 		for _, res := range r.results {
 			name, bytes, stood, result := "-", "-", "-", "ok"
@@ -292,7 +292,7 @@ func (r *batchRun) summarize() error {
 	})
 	for _, res := range r.results {
 		if res.Hint != "" {
-			fmt.Fprintf(r.errOut, "checkpointctl: hint: %s: %s\n", res.Container, res.Hint)
+			fmt.Fprintf(r.notes(), "checkpointctl: hint: %s: %s\n", res.Container, res.Hint)
 		}
 	}
 	return err

@@ -86,6 +86,7 @@ container uses.
 	f.Bool("leave-running", true, "let the container run on")
 	d.syncFlag(f)
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the names of checkpoints")
 	d.selectFlags(cmd, &o.selectOptions)
 	group(f, "Files", func(f *pflag.FlagSet) {
 		f.Bool("rootfs", true, "include the container's writable layer")
@@ -171,10 +172,10 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if d.json {
 		return printJSON(d.out, r)
 	}
-	if err := printRounds(d.errOut, r); err != nil {
+	if err := printRounds(d.notes(), r); err != nil {
 		return err
 	}
-	fmt.Fprintln(d.errOut, summary(r))
+	fmt.Fprintln(d.notes(), summary(r))
 	_, err = fmt.Fprintf(d.out, "%s/%s\n", r.Name, r.Checkpoint)
 	return err
 }

@@ -36,6 +36,7 @@ type deps struct {
 	args        []string // of the command line
 	parsed      bool     // the command line was well formed
 	json        bool     // the command's --json
+	quiet       bool     // the command's --quiet
 	runs        []metrics.Run
 }
 
@@ -62,6 +63,20 @@ func (d *deps) bind(f *pflag.FlagSet, keys map[string]string) {
 
 func (d *deps) jsonFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&d.json, "json", false, "print JSON")
+}
+
+// quietFlag gives a command -q, with which it prints only these names.
+func (d *deps) quietFlag(cmd *cobra.Command, names string) {
+	cmd.Flags().BoolVarP(&d.quiet, "quiet", "q", false, "only print "+names+", warnings and errors")
+}
+
+// notes is where a command writes what people may want to know and nothing depends on:
+// nowhere with --quiet.
+func (d *deps) notes() io.Writer {
+	if d.quiet {
+		return io.Discard
+	}
+	return d.errOut
 }
 
 func (d *deps) load() error {

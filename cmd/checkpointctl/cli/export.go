@@ -74,6 +74,7 @@ tools can read them. docs/design/0006-archives.md has the format.
 	d.recipientFlags(f)
 	_ = cmd.RegisterFlagCompletionFunc("compress", cobra.FixedCompletions([]string{"none", "zstd", "gzip"}, cobra.ShellCompDirectiveNoFileComp))
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the name of the file")
 	return cmd
 }
 

@@ -55,6 +55,7 @@ checkpointctl restore --help.
 	o.flags(cmd.Flags())
 	d.identityFlags(cmd.Flags())
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the name of the checkpoint")
 	return cmd
 }
 

@@ -51,6 +51,7 @@ parked container cannot be removed.
 	f.String("label", "", "park containers with this label instead: `KEY` or KEY=VALUE")
 	d.bind(f, map[string]string{"park.label": "label"})
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the names of checkpoints")
 	group(f, "Encryption", d.encryptFlags)
 	return cmd
 }
@@ -177,6 +178,7 @@ it up.
 	f := cmd.Flags()
 	f.BoolVar(&rm, "rm", false, "remove the checkpoints from which containers were restored")
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the names of checkpoints")
 	group(f, "Encryption", func(f *pflag.FlagSet) {
 		d.identityFlags(f)
 		d.stageFlag(f)
@@ -252,7 +254,7 @@ func printParked(d *deps, list []park.Outcome, done string) error {
 	} else {
 		for i, r := range rows {
 			if r.OK {
-				fmt.Fprintf(d.errOut, "%s %s\n", done, r.Container)
+				fmt.Fprintf(d.notes(), "%s %s\n", done, r.Container)
 				fmt.Fprintf(d.out, "%s/%s\n", r.Container, r.Checkpoint)
 				continue
 			}

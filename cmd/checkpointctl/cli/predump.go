@@ -36,6 +36,7 @@ again. If anything fails, the container runs on and only CRIU's log is kept.
 	f.StringVar(&o.name, "name", "", "`name` of the rounds (default: the next free of checkpoint1, checkpoint2, ...)")
 	d.syncFlag(f)
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the name of the rounds")
 	group(f, "Memory rounds", func(f *pflag.FlagSet) { d.roundFlags(f, &o) })
 	group(f, "CRIU", d.dumpFlags)
 	return cmd

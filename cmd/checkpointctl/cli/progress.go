@@ -18,7 +18,7 @@ import (
 // begin shows a task on the terminal, if there is one and the user wants to see it. All
 // that can be done with a task can be done with the nil that is returned otherwise.
 func (d *deps) begin(name, state string) *task {
-	if t, ok := d.errOut.(terminal); ok && !d.json && os.Getenv("TERM") != "dumb" {
+	if t, ok := d.errOut.(terminal); ok && !d.json && !d.quiet && os.Getenv("TERM") != "dumb" {
 		return t.show.begin(name, state)
 	}
 	return nil

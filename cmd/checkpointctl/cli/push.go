@@ -65,6 +65,7 @@ printed.
 	d.recipientFlags(f)
 	plainHTTPFlag(f)
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the reference with its digest")
 	return cmd
 }
 
@@ -178,6 +179,7 @@ only fetches the missing ones. repair removes them.
 	d.identityFlags(cmd.Flags())
 	plainHTTPFlag(cmd.Flags())
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the name of the checkpoint")
 	return cmd
 }
 

@@ -126,6 +126,7 @@ criu lazy-pages is killed, the container is killed too; restore it again.
 	})
 	f.BoolVar(&o.lazyPages, "lazy-pages", false, "run the container before all of its memory is read")
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "names")
 	o.new.flags(cmd)
 	group(f, "Encryption", func(f *pflag.FlagSet) {
 		d.identityFlags(f)

@@ -50,6 +50,7 @@ decode and agree with each other; those of encrypted checkpoints are checked wit
 	d.identityFlags(cmd.Flags())
 	d.stageFlag(cmd.Flags())
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the names of damaged checkpoints")
 	return cmd
 }
 
@@ -84,7 +85,7 @@ func runVerify(ctx context.Context, d *deps, ref, name string) error {
 		return printErr
 	}
 	if sealed > 0 && len(opener.Identities) == 0 {
-		fmt.Fprintf(d.errOut, "checkpointctl: note: %d encrypted; --identity checks their images too\n", sealed)
+		fmt.Fprintf(d.notes(), "checkpointctl: note: %d encrypted; --identity checks their images too\n", sealed)
 	}
 	if bad > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: %d of %d", metadata.ErrDamaged, bad, len(records)))
@@ -115,6 +116,14 @@ func recordsOf(ctx context.Context, d *deps, ref, name string) ([]metadata.Recor
 func printVerified(d *deps, results []verified) error {
 	if d.json {
 		return printJSON(d.out, results)
+	}
+	if d.quiet {
+		for _, r := range results {
+			if !r.OK {
+				fmt.Fprintf(d.out, "%s/%s\n", r.Container, r.Checkpoint)
+			}
+		}
+		return nil
 	}
 	return table(d.out, func(w io.Writer) {
 		for _, r := range results {
