@@ -26,6 +26,14 @@ type checkpointOptions struct {
 	selectOptions
 }
 
+// operation is what it counts as.
+func (o checkpointOptions) operation() string {
+	if o.roundsOnly {
+		return opPreDump
+	}
+	return opCheckpoint
+}
+
 func newCheckpointCmd(d *deps) *cobra.Command {
 	var o checkpointOptions
 	cmd := &cobra.Command{
@@ -69,11 +77,8 @@ container uses.
 		},
 		ValidArgsFunction: d.completeContainers,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.dryRun {
-				return runBatch(cmd.Context(), d, o)
-			}
-			return d.measured(cmd.Context(), metrics.Run{Operation: opCheckpoint, Batch: o.batch}, o.containers, func() error {
-				if len(o.containers) == 1 {
+			return d.measured(cmd.Context(), metrics.Run{Operation: opCheckpoint, Batch: o.batch}, o.containers, o.dryRun, func() error {
+				if len(o.containers) == 1 && !o.dryRun {
 					return runCheckpoint(cmd.Context(), d, o)
 				}
 				return runBatch(cmd.Context(), d, o)
@@ -168,7 +173,7 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err != nil {
 		return err
 	}
-	d.ran(opCheckpoint, r.Name, time.Since(began), exitOK, &r)
+	d.ran(o.operation(), r.Name, time.Since(began), exitOK, &r)
 	if d.json {
 		return printJSON(d.out, r)
 	}

@@ -37,6 +37,7 @@ type deps struct {
 	parsed      bool     // the command line was well formed
 	json        bool     // the command's --json
 	quiet       bool     // the command's --quiet
+	measuring   bool     // see measured
 	runs        []metrics.Run
 }
 

@@ -77,7 +77,7 @@ func (d *deps) ended(operation, container string, took time.Duration, status int
 	if made != nil {
 		name, more["size_bytes"], more["frozen_us"] = made.Checkpoint, made.SizeBytes, made.Summary().FrozenUS
 	}
-	state := map[string]string{opCheckpoint: stateWritten, opRestore: stateRestored, opPrune: statePruned}[operation]
+	state := map[string]string{opCheckpoint: stateWritten, opPreDump: stateWritten, opRestore: stateRestored, opPrune: statePruned}[operation]
 	if status != exitOK {
 		state, more["operation"], more["code"] = stateFailed, operation, status
 	}

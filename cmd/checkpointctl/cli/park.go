@@ -41,7 +41,7 @@ parked container cannot be removed.
   checkpointctl park --dry-run`,
 		ValidArgsFunction: d.completeContainers,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return d.measured(cmd.Context(), metrics.Run{Operation: opCheckpoint}, args, func() error {
+			return d.measured(cmd.Context(), metrics.Run{Operation: opCheckpoint}, args, dryRun, func() error {
 				return runPark(cmd.Context(), d, args, dryRun)
 			})
 		},
@@ -170,7 +170,7 @@ it up.
 		Example: "  checkpointctl unpark --rm",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return d.measured(cmd.Context(), metrics.Run{Operation: opRestore}, nil, func() error {
+			return d.measured(cmd.Context(), metrics.Run{Operation: opRestore}, nil, false, func() error {
 				return runUnpark(cmd.Context(), d, rm)
 			})
 		},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/metrics"
 )
 
 func newPreDumpCmd(d *deps) *cobra.Command {
@@ -29,7 +30,9 @@ again. If anything fails, the container runs on and only CRIU's log is kept.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.containers = args
 			d.cfg.Checkpoint.PreDump, d.cfg.Checkpoint.LeaveRunning = "on", true
-			return runCheckpoint(cmd.Context(), d, o)
+			return d.measured(cmd.Context(), metrics.Run{Operation: o.operation()}, args, false, func() error {
+				return runCheckpoint(cmd.Context(), d, o)
+			})
 		},
 	}
 	f := cmd.Flags()

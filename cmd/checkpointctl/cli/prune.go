@@ -37,11 +37,8 @@ removes the oldest checkpoints of a container until the rest fits. Times are in 
   checkpointctl prune myapp --keep-last 3 --max-size 20GiB`,
 		ValidArgsFunction: d.completeContainers,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if dryRun {
-				return runPrune(cmd.Context(), d, args, true)
-			}
-			return d.measured(cmd.Context(), metrics.Run{Operation: opPrune}, args, func() error {
-				return runPrune(cmd.Context(), d, args, false)
+			return d.measured(cmd.Context(), metrics.Run{Operation: opPrune}, args, dryRun, func() error {
+				return runPrune(cmd.Context(), d, args, dryRun)
 			})
 		},
 	}

@@ -135,16 +135,13 @@ criu lazy-pages is killed, the container is killed too; restore it again.
 	return cmd
 }
 
-// restoring runs a restore of targets, measured if it is one.
+// restoring runs a restore of targets, measured.
 func (d *deps) restoring(ctx context.Context, o restoreOptions, targets []target, do func() error) error {
-	if o.dryRun {
-		return do()
-	}
 	var refs []string
 	for _, t := range targets {
 		refs = append(refs, t.container)
 	}
-	return d.measured(ctx, metrics.Run{Operation: opRestore}, refs, do)
+	return d.measured(ctx, metrics.Run{Operation: opRestore}, refs, o.dryRun, do)
 }
 
 func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions) error {
