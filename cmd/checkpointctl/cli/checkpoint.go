@@ -234,7 +234,7 @@ func (m *maker) request(ctx context.Context, cfg config.Config, c docker.Contain
 	t, summing := m.shown(c.Name), ""
 	t.expect(c, o.parent)
 	if o.roundsOnly {
-		summing = "running, computing checksums"
+		summing = "running, checksums"
 	}
 	return checkpoint.Request{
 		Progress:  t.bytes(summing),

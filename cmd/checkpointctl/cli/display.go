@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -40,11 +41,9 @@ type display struct {
 func newDisplay(out io.Writer) *display {
 	return &display{out: out, now: time.Now, every: refresh, size: func() (width, height int) {
 		if f, ok := out.(*os.File); ok {
-			if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
-				return w, h
-			}
+			width, height, _ = term.GetSize(int(f.Fd()))
 		}
-		return 80, 24
+		return cmp.Or(width, 80), cmp.Or(height, 24) // a terminal may not know
 	}}
 }
 

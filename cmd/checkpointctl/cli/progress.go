@@ -51,11 +51,13 @@ func (t *task) end() {
 	}
 }
 
+// rename turns to something else, and begins to count anew.
 func (t *task) rename(name string) {
 	if t != nil {
 		t.show.mu.Lock()
 		defer t.show.mu.Unlock()
 		t.name = name
+		t.enter(t.state, 0)
 	}
 }
 
@@ -113,11 +115,11 @@ func (t *task) checkpointing(e checkpoint.Event) {
 		}
 		t.dumping(fmt.Sprintf("running, %s, expected downtime %s", next, millis(e.Round.Expected)), int64(e.Round.Stats.PagesWritten)*int64(os.Getpagesize()))
 	case checkpoint.StateFrozen:
-		t.dumping("frozen, writing memory", t.total)
+		t.dumping("frozen", t.total)
 	case checkpoint.StateThawed:
-		t.enter("running again, computing checksums", 0)
+		t.enter("running again, checksums", 0)
 	case checkpoint.StateStopped:
-		t.enter("stopped, computing checksums", 0)
+		t.enter("stopped, checksums", 0)
 	}
 }
 

@@ -96,15 +96,15 @@ func TestCheckpointIsShown(t *testing.T) {
 		shows("web: running, converged, expected downtime 12ms [                              ]   0%, 0B of 1MiB, 0B/s\n" + table)
 		web.checkpointing(checkpoint.Event{State: checkpoint.StateFrozen})
 		write("pages-1.img", 1<<19)
-		shows("web: frozen, writing memory [===============               ]  50%, 512KiB of 1MiB, 512KiB/s\n" + table)
+		shows("web: frozen [===============               ]  50%, 512KiB of 1MiB, 512KiB/s\n" + table)
 	}
 	web.checkpointing(checkpoint.Event{State: checkpoint.StateThawed})
 	web.rounds = nil
-	shows("web: running again, computing checksums, 1s\n")
+	shows("web: running again, checksums, 1s\n")
 	web.bytes("")(1<<20, 2<<20)
-	shows("web: running again, computing checksums [===============               ]  50%, 1MiB of 2MiB, 512KiB/s\n")
+	shows("web: running again, checksums [===============               ]  50%, 1MiB of 2MiB, 512KiB/s\n")
 	web.checkpointing(checkpoint.Event{State: checkpoint.StateStopped})
-	shows("web: stopped, computing checksums, 1s\n")
+	shows("web: stopped, checksums, 1s\n")
 }
 
 // A restore shows which checkpoint is read, and that Docker is at work.
@@ -125,6 +125,15 @@ func TestRestoreIsShown(t *testing.T) {
 	want := "web/x: verifying [=======                       ]  25%, 1B of 4B, 1B/s\n\r\x1b[1A\x1b[Jweb/x: restoring, 0s\n" +
 		"\r\x1b[1A\x1b[Jweb/x: restoring [======================        ]  75%, 3B of 4B, 3B/s\n"
 	if got := f.written(); got != want {
+		t.Errorf("got %q", got)
+	}
+	// The rate is that of the next one alone.
+	f.clock = f.clock.Add(time.Hour)
+	web.rename("db/x")
+	web.bytes("verifying")(1, 4)
+	f.clock = f.clock.Add(time.Second)
+	f.draw()
+	if got := f.written(); got != "\r\x1b[1A\x1b[Jdb/x: verifying [=======                       ]  25%, 1B of 4B, 1B/s\n" {
 		t.Errorf("got %q", got)
 	}
 }
