@@ -22,7 +22,7 @@ const (
 // Event is a state that the restore of a checkpoint has come to.
 type Event struct {
 	Container, Checkpoint, State string
-	Memory                       // of StateRestoring
+	Memory                       Memory // of StateRestoring
 }
 
 // Memory is that of a container that is being restored.

@@ -105,7 +105,7 @@ func (s *display) run(stop <-chan struct{}) {
 // ask asks the tasks that have somebody to ask how far they are.
 func (s *display) ask() {
 	type question struct {
-		*task
+		of    *task
 		ask   func() int64
 		since time.Time
 	}
@@ -120,8 +120,8 @@ func (s *display) ask() {
 	for _, q := range list {
 		done := q.ask()
 		s.mu.Lock()
-		if q.task.since.Equal(q.since) { // else it does something else by now
-			q.task.done = done
+		if q.of.since.Equal(q.since) { // else it does something else by now
+			q.of.done = done
 		}
 		s.mu.Unlock()
 	}
