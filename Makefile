@@ -7,7 +7,7 @@ GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LIBEXEC = libexec/checkpointctl
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build tar runtime install packages demo test unit lint e2e apps test-packages test-vm test-dockers test-dockers-more soak fuzz bench bench-short setup clean
+.PHONY: build tar runtime install packages demo picture test unit lint e2e apps test-packages test-vm test-dockers test-dockers-more soak fuzz bench bench-short setup clean
 
 build: tar runtime
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
@@ -43,6 +43,10 @@ setup:
 
 demo:
 	scripts/demo.sh
+
+# README's picture, docs/demo.svg, of a real session.
+picture: build
+	scripts/picture.sh
 
 # Everything, on real Docker and CRIU. A test that cannot run fails.
 test: setup unit lint e2e apps

@@ -83,8 +83,9 @@ type Request struct {
 	NoSync bool
 	// Files are taken with the memory.
 	Files Files
-	// Progress, if set, hears of every round.
-	Progress func(criu.Round, criu.Stop)
+	// Progress, if set, hears of the bytes that are read for the checksums, after the
+	// dump, and of how many there are, from several goroutines at once.
+	Progress func(done, total int64)
 
 	member  *member  // of a group, nil for one alone
 	watched []string // paths of files that inotify or fanotify watches
@@ -143,7 +144,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	if err != nil {
 		return t, err
 	}
-	m.happened(Event{Container: c.Name, Checkpoint: t.name, State: StateRunning})
+	m.happened(Event{Container: c.Name, Checkpoint: t.name, State: StateRunning, Images: t.images})
 	if err := m.beginFiles(ctx, &t.job, req); err != nil {
 		t.discard(err)
 		return t, err
@@ -218,10 +219,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 	}
 	if req.Rounds != nil {
 		r.Rounds = &criu.Rounds{Policy: j.policy, Before: m.stillRuns(c), Done: func(round criu.Round, stop criu.Stop) {
-			m.happened(Event{Container: c.Name, Checkpoint: j.name, State: StateRound, Took: round.Took, Round: &round})
-			if req.Progress != nil {
-				req.Progress(round, stop)
-			}
+			m.happened(Event{Container: c.Name, Checkpoint: j.name, State: StateRound, Took: round.Took, Round: &round, Stop: stop})
 		}}
 	}
 	if req.RoundsOnly {

@@ -105,7 +105,7 @@ func (m *Creator) begin(ctx context.Context, req Request) (job, error) {
 	if j.draft, err = m.Store.Begin(req.Container.Name, j.name); err != nil {
 		return j, err
 	}
-	j.draft.NoSync = req.NoSync && req.Options.LeaveRunning
+	j.draft.NoSync, j.draft.Progress = req.NoSync && req.Options.LeaveRunning, req.Progress
 	j.images = j.draft.Dir
 	if req.Seal != nil {
 		if err := j.beginSealed(ctx, req); err != nil {
@@ -161,7 +161,7 @@ func (j job) publish(ctx context.Context, r *metadata.Record) (err error) {
 		// The disk takes the images while their sums are made.
 		var g errgroup.Group
 		g.Go(j.draft.Sync)
-		r.Files, r.SizeBytes, err = metadata.Hash(j.draft.Dir)
+		r.Files, r.SizeBytes, err = j.draft.Hash()
 		err = errors.Join(err, g.Wait())
 		r.Parts = j.files.parts()
 		r.SumParts()

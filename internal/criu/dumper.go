@@ -131,7 +131,7 @@ func (d *Dumper) Dump(ctx context.Context, req Request) (Result, error) {
 		if res.Rounds, res.Stop, err = w.rounds(ctx, req); err != nil {
 			return Result{}, err
 		}
-		to.parent = roundDir(len(res.Rounds))
+		to.parent = RoundDir(len(res.Rounds))
 	}
 	if req.Ready != nil {
 		if err := req.Ready(ctx); err != nil {

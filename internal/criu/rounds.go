@@ -33,8 +33,8 @@ type Round struct {
 	Expected  time.Duration // downtime of the final dump, if it came next
 }
 
-// roundDir is relative to the image directory of the final dump.
-func roundDir(number int) string { return filepath.Join("pre-dump", strconv.Itoa(number)) }
+// RoundDir is where the images of a round are, relative to those of the final dump.
+func RoundDir(number int) string { return filepath.Join("pre-dump", strconv.Itoa(number)) }
 
 // rounds makes pre-dumps until the policy says why to stop.
 func (w worker) rounds(ctx context.Context, req Request) ([]Round, Stop, error) {
@@ -64,7 +64,7 @@ func (w worker) rounds(ctx context.Context, req Request) ([]Round, Stop, error) 
 }
 
 func (w worker) round(ctx context.Context, req Request, number int) (Round, error) {
-	to := images{dir: filepath.Join(req.ImageDir, roundDir(number))}
+	to := images{dir: filepath.Join(req.ImageDir, RoundDir(number))}
 	switch {
 	case number > 1:
 		to.parent = filepath.Join("..", strconv.Itoa(number-1))

@@ -1,7 +1,7 @@
 package linux
 
 import (
-	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -56,9 +56,17 @@ func parseCgroups(text string) Cgroups {
 
 // Path returns the path of the cgroup that freezes the process: v2's, or on v1
 // the freezer's; empty when there is none.
-func (c Cgroups) Path() string {
+func (c Cgroups) Path() string { return c.path(freezerController) }
+
+// Controllers of cgroups v1.
+const (
+	freezerController = "freezer"
+	memoryController  = "memory"
+)
+
+func (c Cgroups) path(controller string) string {
 	for _, g := range c.List {
-		if c.Mode == "v2" || slices.Contains(strings.Split(g.Controllers, ","), "freezer") {
+		if c.Mode == "v2" || slices.Contains(strings.Split(g.Controllers, ","), controller) {
 			return g.Path
 		}
 	}
@@ -74,22 +82,36 @@ func (c Cgroups) FreezerDir(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return c.freezerDir(list, name)
+	return c.dir(list, freezerController, name)
 }
 
-func (c Cgroups) freezerDir(list []*mountinfo.Info, name string) (string, error) {
-	path := upTo(c.Path(), name)
+// MemoryFile returns the file on the host that says how many bytes of memory the
+// cgroup uses, as FreezerDir returns the directory.
+func (c Cgroups) MemoryFile(name string) (string, error) {
+	list, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return "", err
+	}
+	dir, err := c.dir(list, memoryController, name)
+	if c.Mode == "v2" {
+		return filepath.Join(dir, "memory.current"), err
+	}
+	return filepath.Join(dir, "memory.usage_in_bytes"), err
+}
+
+func (c Cgroups) dir(list []*mountinfo.Info, controller, name string) (string, error) {
+	path := upTo(c.path(controller), name)
 	for _, m := range list {
 		fits := m.FSType == "cgroup2"
 		if c.Mode != "v2" {
-			fits = m.FSType == "cgroup" && slices.Contains(strings.Split(m.VFSOptions, ","), "freezer")
+			fits = m.FSType == "cgroup" && slices.Contains(strings.Split(m.VFSOptions, ","), controller)
 		}
 		// On a host that is a container itself a part of the tree is mounted.
 		if below, err := filepath.Rel(m.Root, path); fits && err == nil && !strings.HasPrefix(below, "..") {
 			return filepath.Join(m.Mountpoint, below), nil
 		}
 	}
-	return "", errors.New("no freezer cgroup is mounted here")
+	return "", fmt.Errorf("no %s cgroup is mounted here", controller)
 }
 
 // upTo cuts a path behind the element that has the name in it.

@@ -58,7 +58,7 @@ func TestFreezerDir(t *testing.T) {
 		"without the name": {"v2", "/docker", "/cg/unified/docker"},
 	} {
 		c := Cgroups{Mode: test.mode, List: []Cgroup{{Controllers: "freezer", Path: test.path}}}
-		if got, err := c.freezerDir(mounted, "abc"); got != test.want || (err == nil) != (test.want != "") {
+		if got, err := c.dir(mounted, freezerController, "abc"); got != test.want || (err == nil) != (test.want != "") {
 			t.Errorf("%s: %s, %v", name, got, err)
 		}
 	}

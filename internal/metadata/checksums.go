@@ -26,8 +26,8 @@ type piece struct {
 }
 
 // readChecksums lists the files as Hash does, with their CRC-32C alone. It does
-// not read holes.
-func readChecksums(dir string) ([]File, error) {
+// not read holes. report, if set, hears of the bytes.
+func readChecksums(dir string, report func(done, total int64)) ([]File, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -37,11 +37,11 @@ func readChecksums(dir string) ([]File, error) {
 	if err != nil {
 		return nil, err
 	}
-	pieces := cut(files)
+	pieces, m := cut(files), newMeter(files, report)
 	var g errgroup.Group
 	g.SetLimit(runtime.NumCPU())
 	for i := range pieces {
-		g.Go(func() error { return pieces[i].read(root) })
+		g.Go(func() error { return pieces[i].read(root, m) })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func cut(files []File) []piece {
 	return pieces
 }
 
-func (p *piece) read(root *os.Root) error {
+func (p *piece) read(root *os.Root, m *meter) error {
 	f, err := openFile(root, p.file.Name)
 	if err != nil {
 		return err
@@ -78,6 +78,7 @@ func (p *piece) read(root *os.Root) error {
 	for at, end := p.at, p.at+p.size; at < end; {
 		data, hole := sparse.Extent(f, at, end)
 		p.crc = ^shift(^p.crc, data-at) // as if the zeros had been read
+		m.add(data - at)
 		for at = data; at < hole; {
 			n, err := f.ReadAt(buf[:min(int64(len(buf)), hole-at)], at)
 			if n == 0 {
@@ -85,6 +86,7 @@ func (p *piece) read(root *os.Root) error {
 			}
 			p.crc = crc32.Update(p.crc, castagnoli, buf[:n])
 			at += int64(n)
+			m.add(int64(n))
 		}
 	}
 	return nil

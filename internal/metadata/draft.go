@@ -31,7 +31,10 @@ type Draft struct {
 	Dir string
 	// NoSync leaves it to the kernel when the draft reaches the disk. After a power
 	// cut before that, files of the checkpoint may be missing or empty.
-	NoSync           bool
+	NoSync bool
+	// Progress, if set, hears of the bytes that Hash has read, and of how many there
+	// are, from several goroutines at once.
+	Progress         func(done, total int64)
 	store            Store
 	container, final string
 }
@@ -103,6 +106,9 @@ func replaceFile(path string, data []byte) error {
 	}
 	return errors.Join(os.Rename(path+".new", path), syncPath(filepath.Dir(path)))
 }
+
+// Hash is the function Hash on the draft. Progress hears of the bytes.
+func (d *Draft) Hash() ([]File, int64, error) { return readHashes(d.Dir, true, d.Progress) }
 
 // Sync writes the draft through to the disk, unless it has NoSync. CRIU makes its images readable
 // for all; here they become the owner's alone.

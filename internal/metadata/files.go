@@ -23,9 +23,9 @@ import (
 // Hash lists the regular files of a checkpoint's directory with size, SHA-256
 // and CRC-32C, but for the record itself, and the bytes that they take on the
 // disk. Zeros in the images of memory take none there afterwards.
-func Hash(dir string) ([]File, int64, error) { return readHashes(dir, true) }
+func Hash(dir string) ([]File, int64, error) { return readHashes(dir, true, nil) }
 
-func readHashes(dir string, punch bool) ([]File, int64, error) {
+func readHashes(dir string, punch bool, report func(done, total int64)) ([]File, int64, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, 0, err
@@ -35,12 +35,12 @@ func readHashes(dir string, punch bool) ([]File, int64, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	used := make([]int64, len(files))
+	used, m := make([]int64, len(files)), newMeter(files, report)
 	var g errgroup.Group
 	g.SetLimit(runtime.NumCPU())
 	for _, i := range largestFirst(files) {
 		g.Go(func() (err error) {
-			used[i], err = files[i].read(root, punch)
+			used[i], err = files[i].read(root, punch, m)
 			return err
 		})
 	}
@@ -101,7 +101,7 @@ func walk(dir string, f func(name string, e fs.DirEntry) error) error {
 }
 
 // read fills in size and sums, and returns the bytes taken on the disk.
-func (f *File) read(root *os.Root, punch bool) (int64, error) {
+func (f *File) read(root *os.Root, punch bool, m *meter) (int64, error) {
 	in, err := openFile(root, f.Name)
 	if err != nil {
 		return 0, err
@@ -112,7 +112,7 @@ func (f *File) read(root *os.Root, punch bool) (int64, error) {
 		return 0, err
 	}
 	crc, sha, z := crc32.New(castagnoli), sha256.New(), zeros{}
-	to := []io.Writer{crc, sha}
+	to := []io.Writer{crc, sha, m}
 	if punch && f.SizeBytes >= zeroRun && strings.HasPrefix(filepath.Base(f.Name), "pages-") {
 		if z.file, err = root.OpenFile(f.Name, os.O_WRONLY|syscall.O_NOFOLLOW, 0); err != nil {
 			return 0, err

@@ -46,6 +46,9 @@ type Store struct {
 	// UsedBy, if set, names the container that reads the checkpoint in a directory
 	// while it runs, empty for none.
 	UsedBy func(dir string) string
+	// Progress, if set, hears of the bytes of a checkpoint that Verify has read, and of
+	// how many there are, from several goroutines at once.
+	Progress func(done, total int64)
 }
 
 // Path is where a checkpoint is or would be.

@@ -37,24 +37,24 @@ func (s Store) Verify(r Record, depth Depth) []string {
 	if depth > Sizes {
 		dir := s.Path(r.Name, r.Checkpoint)
 		problems = append(problems, extra(dir, r)...)
-		problems = append(problems, changed(dir, r, depth)...)
+		problems = append(problems, changed(dir, r, depth, s.Progress)...)
 	}
 	slices.Sort(problems)
 	return problems
 }
 
-func changed(dir string, r Record, depth Depth) []string {
+func changed(dir string, r Record, depth Depth, report func(done, total int64)) []string {
 	if slices.ContainsFunc(r.Files, func(f File) bool { return f.CRC32C == "" }) {
 		depth = Hashes
 	}
 	read := readChecksums
 	if depth == Hashes {
-		read = func(dir string) ([]File, error) {
-			files, _, err := readHashes(dir, false)
+		read = func(dir string, report func(done, total int64)) ([]File, error) {
+			files, _, err := readHashes(dir, false, report)
 			return files, err
 		}
 	}
-	files, err := read(dir)
+	files, err := read(dir, report)
 	if err != nil {
 		return []string{err.Error()}
 	}

@@ -10,7 +10,7 @@ import (
 
 // Run is what became of one container, or of a batch as a whole.
 type Run struct {
-	Operation  string // checkpoint, restore or prune
+	Operation  string // checkpoint, pre-dump, restore or prune
 	Container  string // or
 	Batch      string
 	Ended      time.Time

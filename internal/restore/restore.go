@@ -60,8 +60,8 @@ type Restorer struct {
 	KeepChanged string
 	// Warn, if set, hears of what does not stop the restore.
 	Warn func(string)
-	// Verified, if set, is called when a checkpoint was found to be whole.
-	Verified func(metadata.Record)
+	// Happened, if set, hears what a restore comes to.
+	Happened func(Event)
 	// Waiting, if set, is called when the context ends while Docker restores,
 	// which is waited for all the same.
 	Waiting func()
@@ -133,9 +133,6 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 	}()
 	if p.plan, err = r.plan(ctx, c, rec, o, func() error { return r.verifyChain(ctx, rec) }); err != nil {
 		return p, err
-	}
-	if r.Verified != nil && !r.NoVerify {
-		r.Verified(rec)
 	}
 	if err := r.open(ctx, &p, rec); err != nil {
 		return p, err
@@ -212,6 +209,7 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	if err != nil {
 		return err
 	}
+	r.happened(from.Record, StateRestoring, memory(c, from, plan.Request.LazyPages != nil))
 	req := plan.Request
 	req.ImageDir = dir
 	if _, ok := from.Part(metadata.PartShm); ok {
@@ -318,6 +316,9 @@ func (r *Restorer) verifyChain(ctx context.Context, rec metadata.Record) error {
 		depth = metadata.Sizes
 	}
 	for _, link := range chain {
+		if !r.NoVerify {
+			r.happened(link, StateVerifying, Memory{})
+		}
 		// What is inside of an encrypted one is checked when it is open.
 		problems, err := checkpoint.Opener{}.Verify(ctx, r.Store, link, depth)
 		if problems != nil {
@@ -326,6 +327,9 @@ func (r *Restorer) verifyChain(ctx context.Context, rec metadata.Record) error {
 		if err != nil {
 			return err
 		}
+	}
+	if !r.NoVerify {
+		r.happened(rec, StateVerified, Memory{})
 	}
 	return nil
 }

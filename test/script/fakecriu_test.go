@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/stats"
 	"github.com/checkpoint-restore/go-criu/v7/rpc"
@@ -29,6 +30,7 @@ import (
 //	connects  a connection is made after the container was inspected
 //	dies      it exits in the middle of a dump
 //	hangs     it stops there, for ever
+//	slow      it stops there for a while, with its images written
 //
 // FAKE_OPEN are the files that the container has open, and FAKE_CONNECTED its ends
 // of TCP connections, separated by spaces.
@@ -194,6 +196,9 @@ func (w *worker) dump(req *rpc.CriuReq) error {
 			}
 			if err := writeImages(write, opts); err != nil {
 				return err
+			}
+			if w.is("slow") {
+				time.Sleep(700 * time.Millisecond)
 			}
 			if w.is("connects") {
 				if err := write("tcp-stream-1.img", tcpStream()); err != nil {

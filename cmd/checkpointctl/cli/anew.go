@@ -119,7 +119,9 @@ func runRestoreNew(ctx context.Context, d *deps, ref, name string, o restoreOpti
 	if err != nil {
 		return err
 	}
-	r, err := d.restorerWith(ctx, client, o)
+	t := d.begin(rec.Name+"/"+rec.Checkpoint, "preparing")
+	defer t.end()
+	r, err := d.restorerWith(ctx, client, o, t)
 	if err != nil {
 		return err
 	}
@@ -134,6 +136,7 @@ func runRestoreNew(ctx context.Context, d *deps, ref, name string, o restoreOpti
 	clones := restore.Clones{Maker: m, Count: o.new.clones, ExecAfter: o.new.execAfter, Exec: client.Exec}
 	began := time.Now()
 	made, err := clones.Make(ctx, rec, n, restore.Options{TCPClose: o.tcpClose, LazyPages: o.lazyPages})
+	t.end()
 	if err != nil {
 		return err
 	}

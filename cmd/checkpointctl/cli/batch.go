@@ -8,12 +8,12 @@ import (
 	"io"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/batch"
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/config"
-	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
@@ -60,7 +60,7 @@ type batchRun struct {
 	batch   config.Batch
 	began   time.Time
 	results []outcome
-	show    *board
+	saying  sync.Mutex // what became of a container
 }
 
 func runBatch(ctx context.Context, d *deps, o checkpointOptions) error {
@@ -98,7 +98,7 @@ func runBatch(ctx context.Context, d *deps, o checkpointOptions) error {
 	case o.dryRun:
 		return nil
 	}
-	run := &batchRun{maker: m, o: o, batch: b, began: time.Now(), show: newBoard(d.progress())}
+	run := &batchRun{maker: m, o: o, batch: b, began: time.Now()}
 	for _, p := range chosen {
 		run.results = append(run.results, outcome{Container: p.Name})
 	}
@@ -146,7 +146,7 @@ func (r *batchRun) request(ctx context.Context, i int) (checkpoint.Request, erro
 		return checkpoint.Request{}, err
 	}
 	if res := &r.results[i]; res.Container != c.Name { // named by its ID
-		r.show.set(res.Container, "")
+		r.shown(res.Container).rename(c.Name)
 		res.Container = c.Name
 	}
 	o := r.o
@@ -155,14 +155,11 @@ func (r *batchRun) request(ctx context.Context, i int) (checkpoint.Request, erro
 			return checkpoint.Request{}, err
 		}
 	}
-	req := r.maker.request(ctx, r.cfg.For(r.batch, c.Name), c, o)
-	req.Progress = func(round criu.Round, stop criu.Stop) { r.show.set(c.Name, roundLine(round, stop)) }
-	return req, nil
+	return r.maker.request(ctx, r.cfg.For(r.batch, c.Name), c, o), nil
 }
 
 func (r *batchRun) checkpoint(ctx context.Context, i int) (metadata.Record, error) {
-	r.show.set(r.results[i].Container, "dumping")
-	defer func() { r.show.set(r.results[i].Container, "") }()
+	defer r.begin(r.results[i].Container, "preparing").end()
 	req, err := r.request(ctx, i)
 	if err != nil {
 		return metadata.Record{}, err
@@ -174,13 +171,13 @@ func (r *batchRun) checkpoint(ctx context.Context, i int) (metadata.Record, erro
 func (r *batchRun) group(ctx context.Context, limit int) ([]metadata.Record, []error) {
 	req := checkpoint.GroupRequest{Batch: r.batch.Name, Members: make([]checkpoint.Request, len(r.results)), Limit: limit}
 	errs := batch.Run(ctx, len(r.results), limit, func(i int) (err error) {
-		r.show.set(r.results[i].Container, "in the group")
+		r.begin(r.results[i].Container, "preparing")
 		req.Members[i], err = r.request(ctx, i)
 		return err
 	})
 	defer func() {
 		for _, res := range r.results {
-			r.show.set(res.Container, "")
+			r.shown(res.Container).end()
 		}
 	}()
 	for i, err := range errs {
@@ -221,24 +218,24 @@ func (r *batchRun) prune(container string) ([]string, error) {
 
 // done notes and prints what became of one container.
 func (r *batchRun) done(i int, err error, took time.Duration) {
+	r.saying.Lock()
+	defer r.saying.Unlock()
 	res := &r.results[i]
 	res.OK, res.failure = err == nil, failureOf(err)
-	r.show.print(func() {
-		r.ran(opCheckpoint, res.Container, took, res.Code, res.Record)
-		if r.json {
-			return
-		}
-		if res.Record != nil {
-			fmt.Fprintln(r.errOut, summary(*res.Record))
-			fmt.Fprintf(r.out, "%s/%s\n", res.Record.Name, res.Record.Checkpoint)
-		}
-		if err != nil {
-			fmt.Fprintf(r.errOut, "%s: %s\n", res.Container, res.Error)
-		}
-		for _, name := range res.Removed {
-			fmt.Fprintf(r.errOut, "removed %s/%s: no rule keeps it\n", res.Container, name)
-		}
-	})
+	r.ran(opCheckpoint, res.Container, took, res.Code, res.Record)
+	if r.json {
+		return
+	}
+	if res.Record != nil {
+		fmt.Fprintln(r.notes(), summary(*res.Record))
+		fmt.Fprintf(r.out, "%s/%s\n", res.Record.Name, res.Record.Checkpoint)
+	}
+	if err != nil {
+		fmt.Fprintf(r.errOut, "%s: %s\n", res.Container, res.Error)
+	}
+	for _, name := range res.Removed {
+		fmt.Fprintf(r.notes(), "removed %s/%s: no rule keeps it\n", res.Container, name)
+	}
 }
 
 // report sums up, and fails if one has failed.
@@ -277,10 +274,10 @@ func sumUp(codes []int, of int) *batchError {
 
 func (r *batchRun) summarize() error {
 	if len(r.results) == 0 {
-		fmt.Fprintln(r.errOut, "no container to checkpoint")
+		fmt.Fprintln(r.notes(), "no container to checkpoint")
 		return nil
 	}
-	err := table(r.errOut, func(w io.Writer) {
+	err := table(r.notes(), func(w io.Writer) {
 		fmt.Fprint(w, "CONTAINER\tCHECKPOINT\tSIZE\tFROZEN\tRESULT\n")
 		for _, res := range r.results {
 			name, bytes, stood, result := "-", "-", "-", "ok"
@@ -295,7 +292,7 @@ func (r *batchRun) summarize() error {
 	})
 	for _, res := range r.results {
 		if res.Hint != "" {
-			fmt.Fprintf(r.errOut, "checkpointctl: hint: %s: %s\n", res.Container, res.Hint)
+			fmt.Fprintf(r.notes(), "checkpointctl: hint: %s: %s\n", res.Container, res.Hint)
 		}
 	}
 	return err

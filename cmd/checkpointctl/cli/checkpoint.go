@@ -26,6 +26,14 @@ type checkpointOptions struct {
 	selectOptions
 }
 
+// operation is what it counts as.
+func (o checkpointOptions) operation() string {
+	if o.roundsOnly {
+		return opPreDump
+	}
+	return opCheckpoint
+}
+
 func newCheckpointCmd(d *deps) *cobra.Command {
 	var o checkpointOptions
 	cmd := &cobra.Command{
@@ -69,11 +77,8 @@ container uses.
 		},
 		ValidArgsFunction: d.completeContainers,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.dryRun {
-				return runBatch(cmd.Context(), d, o)
-			}
-			return d.measured(cmd.Context(), metrics.Run{Operation: opCheckpoint, Batch: o.batch}, o.containers, func() error {
-				if len(o.containers) == 1 {
+			return d.measured(cmd.Context(), metrics.Run{Operation: opCheckpoint, Batch: o.batch}, o.containers, o.dryRun, func() error {
+				if len(o.containers) == 1 && !o.dryRun {
 					return runCheckpoint(cmd.Context(), d, o)
 				}
 				return runBatch(cmd.Context(), d, o)
@@ -86,6 +91,7 @@ container uses.
 	f.Bool("leave-running", true, "let the container run on")
 	d.syncFlag(f)
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the names of checkpoints")
 	d.selectFlags(cmd, &o.selectOptions)
 	group(f, "Files", func(f *pflag.FlagSet) {
 		f.Bool("rootfs", true, "include the container's writable layer")
@@ -161,22 +167,20 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err != nil {
 		return err
 	}
-	began, show := time.Now(), &rounds{out: d.progress()}
-	req := m.request(ctx, d.cfg.Config, c, o)
-	req.Progress = show.round
-	r, err := m.creator.Create(ctx, req)
-	show.end()
+	began, t := time.Now(), d.begin(c.Name, "preparing")
+	r, err := m.creator.Create(ctx, m.request(ctx, d.cfg.Config, c, o))
+	t.end()
 	if err != nil {
 		return err
 	}
-	d.ran(opCheckpoint, r.Name, time.Since(began), exitOK, &r)
+	d.ran(o.operation(), r.Name, time.Since(began), exitOK, &r)
 	if d.json {
 		return printJSON(d.out, r)
 	}
-	if err := printRounds(d.errOut, r); err != nil {
+	if err := printRounds(d.notes(), r); err != nil {
 		return err
 	}
-	fmt.Fprintln(d.errOut, summary(r))
+	fmt.Fprintln(d.notes(), summary(r))
 	_, err = fmt.Fprintf(d.out, "%s/%s\n", r.Name, r.Checkpoint)
 	return err
 }
@@ -225,8 +229,15 @@ func (m *maker) container(ctx context.Context, ref string) (docker.Container, er
 	return m.client.Inspect(ctx, c.ID)
 }
 
+// request is what is to be done with a container, and shown if it has a task.
 func (m *maker) request(ctx context.Context, cfg config.Config, c docker.Container, o checkpointOptions) checkpoint.Request {
+	t, summing := m.shown(c.Name), ""
+	t.expect(c, o.parent)
+	if o.roundsOnly {
+		summing = "running, checksums"
+	}
 	return checkpoint.Request{
+		Progress:  t.bytes(summing),
 		Container: c, Name: o.name, Comment: o.comment, Options: dumpOptions(cfg), Parent: o.parent,
 		Rounds: m.rounds(ctx, cfg, c.Name), RoundsOnly: o.roundsOnly,
 		Files: m.files(cfg), Seal: m.seal, StageDir: cfg.Encrypt.Stage, NoSync: cfg.Checkpoint.Sync == config.SyncNone,
@@ -254,7 +265,7 @@ func summary(r metadata.Record) string {
 // frozen is how long the container stood still: in a group longer than CRIU
 // needed.
 func frozen(r metadata.Record) string {
-	return micros(uint64(r.Summary().FrozenUS))
+	return micros(r.Summary().FrozenUS).String()
 }
 
 func after(r metadata.Record) string {

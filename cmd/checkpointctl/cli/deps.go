@@ -36,6 +36,8 @@ type deps struct {
 	args        []string // of the command line
 	parsed      bool     // the command line was well formed
 	json        bool     // the command's --json
+	quiet       bool     // the command's --quiet
+	measuring   bool     // see measured
 	runs        []metrics.Run
 }
 
@@ -46,7 +48,8 @@ type boundFlag struct {
 }
 
 func newDeps(out, errOut io.Writer) *deps {
-	out, errOut = onTerminal(out), onTerminal(errOut)
+	show := newDisplay(errOut)
+	out, errOut = onTerminal(out, show), onTerminal(errOut, show)
 	log := logrus.New()
 	log.SetOutput(errOut)
 	return &deps{out: out, errOut: errOut, log: log}
@@ -61,6 +64,20 @@ func (d *deps) bind(f *pflag.FlagSet, keys map[string]string) {
 
 func (d *deps) jsonFlag(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&d.json, "json", false, "print JSON")
+}
+
+// quietFlag gives a command -q, with which it prints only these names.
+func (d *deps) quietFlag(cmd *cobra.Command, names string) {
+	cmd.Flags().BoolVarP(&d.quiet, "quiet", "q", false, "only print "+names+", warnings and errors")
+}
+
+// notes is where a command writes what people may want to know and nothing depends on:
+// nowhere with --quiet.
+func (d *deps) notes() io.Writer {
+	if d.quiet {
+		return io.Discard
+	}
+	return d.errOut
 }
 
 func (d *deps) load() error {

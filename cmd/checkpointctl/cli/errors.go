@@ -204,7 +204,7 @@ func reportError(d *deps, err error, code int, hint string) {
 	}
 	fmt.Fprintf(d.errOut, "checkpointctl: error: %s\n", oneLine(err))
 	if hint != "" {
-		fmt.Fprintf(d.errOut, "checkpointctl: hint: %s\n", hint)
+		fmt.Fprintf(d.notes(), "checkpointctl: hint: %s\n", hint)
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 const (
 	stateWritten  = "written"
 	statePruned   = "pruned"
-	stateVerified = "verified"
 	stateRestored = "restored"
 	stateFailed   = "failed"
 )
@@ -62,13 +61,14 @@ func (d *deps) event(container, checkpoint, state string, took time.Duration, mo
 	d.events.WithFields(fields).WithFields(more).Info(state)
 }
 
-// happened tells of what a checkpoint under way has come to.
+// happened tells and shows what a checkpoint under way has come to.
 func (d *deps) happened(e checkpoint.Event) {
 	more := logrus.Fields{}
 	if e.Round != nil {
 		more["round"], more["pages_written"], more["frozen_us"] = e.Round.Number, e.Round.Stats.PagesWritten, e.Round.Stats.Downtime().Microseconds()
 	}
 	d.event(e.Container, e.Checkpoint, e.State, e.Took, more)
+	d.shown(e.Container).checkpointing(e)
 }
 
 // ended tells how the run on a container has ended.
@@ -77,7 +77,7 @@ func (d *deps) ended(operation, container string, took time.Duration, status int
 	if made != nil {
 		name, more["size_bytes"], more["frozen_us"] = made.Checkpoint, made.SizeBytes, made.Summary().FrozenUS
 	}
-	state := map[string]string{opCheckpoint: stateWritten, opRestore: stateRestored, opPrune: statePruned}[operation]
+	state := map[string]string{opCheckpoint: stateWritten, opPreDump: stateWritten, opRestore: stateRestored, opPrune: statePruned}[operation]
 	if status != exitOK {
 		state, more["operation"], more["code"] = stateFailed, operation, status
 	}

@@ -101,6 +101,7 @@ signed or imported by checkpointctl. docs/podman.md has the details.
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{formatOwn, formatPodman}, cobra.ShellCompDirectiveNoFileComp))
 	_ = cmd.RegisterFlagCompletionFunc("compress", cobra.FixedCompletions([]string{"none", "zstd", "gzip"}, cobra.ShellCompDirectiveNoFileComp))
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the name of the file")
 	return cmd
 }
 
@@ -128,10 +129,10 @@ func runExport(ctx context.Context, d *deps, ref, name string, o exportOptions) 
 	if o.plain {
 		e.Seal = nil
 	}
-	bar := newTransfer(d.progress(), "exporting "+rec.Name+"/"+rec.Checkpoint)
-	e.Progress = bar.set
+	t := d.begin(rec.Name+"/"+rec.Checkpoint, "exporting")
+	e.Progress = t.bytes("")
 	return d.export(rec, o.output, func(w io.Writer) error {
-		defer bar.end()
+		defer t.end()
 		return e.Write(ctx, rec, w)
 	})
 }

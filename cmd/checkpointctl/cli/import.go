@@ -55,6 +55,7 @@ checkpointctl restore --help.
 	o.flags(cmd.Flags())
 	d.identityFlags(cmd.Flags())
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the name of the checkpoint")
 	return cmd
 }
 
@@ -119,10 +120,10 @@ func runImport(ctx context.Context, d *deps, file string, stdin io.Reader, o imp
 		defer f.Close()
 		in = f
 	}
-	bar := newTransfer(d.progress(), "importing "+file)
-	i.Progress = bar.set
+	t := d.begin(file, "importing")
+	i.Progress = t.bytes("")
 	rec, err := i.Read(ctx, in)
-	bar.end()
+	t.end()
 	if err != nil {
 		return err
 	}

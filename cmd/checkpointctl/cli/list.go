@@ -24,7 +24,7 @@ type listOptions struct {
 	container, sort, format string
 	labels                  []string
 	since                   time.Duration
-	quiet, noTrunc          bool
+	noTrunc                 bool
 }
 
 func newListCmd(d *deps) *cobra.Command {
@@ -54,9 +54,9 @@ that the table fits 100 columns; --no-trunc shows them in full, and all columns.
 	f.DurationVar(&o.since, "since", 0, "only checkpoints made within this time, such as 24h")
 	f.StringVar(&o.sort, "sort", "created", "sort by created, name or size")
 	f.StringVar(&o.format, "format", "", "print each checkpoint by this Go `template`, with the keys of the JSON record")
-	f.BoolVarP(&o.quiet, "quiet", "q", false, "only print CONTAINER/CHECKPOINT")
 	f.BoolVar(&o.noTrunc, "no-trunc", false, "show all columns, and names in full")
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "CONTAINER/CHECKPOINT")
 	return cmd
 }
 
@@ -85,7 +85,7 @@ func runList(ctx context.Context, d *deps, o listOptions) error {
 	switch {
 	case o.format != "":
 		err = eachRecord(d, store, list, func(r fetched) error { return printFormat(d.out, form, r) })
-	case o.quiet:
+	case d.quiet:
 		out := bufio.NewWriter(d.out)
 		for _, s := range list {
 			fmt.Fprintf(out, "%s/%s\n", s.Name, s.Checkpoint)
@@ -221,7 +221,7 @@ func listRows(list []metadata.Summary, readBy func(metadata.Summary) *fetch, inF
 
 // short is a duration with three digits or so.
 func short(us int64) string {
-	d := time.Duration(us) * time.Microsecond
+	d := micros(us)
 	switch {
 	case d >= time.Second:
 		d = d.Round(10 * time.Millisecond)

@@ -12,6 +12,7 @@ import (
 // Operations in metrics.
 const (
 	opCheckpoint = "checkpoint"
+	opPreDump    = "pre-dump"
 	opRestore    = "restore" // of a checkpoint of the container, into whatever container
 	opPrune      = "prune"
 )
@@ -19,8 +20,12 @@ const (
 // measured runs a command that is an operation on containers, which calls ran for
 // each that it has worked on, and writes what became of them into the file of
 // metrics, if there is one. If it fails before it has worked on any, those that the user
-// named failed.
-func (d *deps) measured(ctx context.Context, whole metrics.Run, refs []string, do func() error) error {
+// named failed. Of a dry run nothing is noted and told.
+func (d *deps) measured(ctx context.Context, whole metrics.Run, refs []string, dryRun bool, do func() error) error {
+	if dryRun {
+		return do()
+	}
+	d.measuring = true
 	began := time.Now()
 	err := do()
 	if d.cfg.Metrics.File == "" && d.events == nil {
@@ -46,14 +51,14 @@ func (d *deps) measured(ctx context.Context, whole metrics.Run, refs []string, d
 	return err
 }
 
-// failed notes the failure of a container that the user named. Only a checkpoint can
-// be tried of one that is not in the store, and a misspelt name is none.
+// failed notes the failure of a container that the user named. Only a checkpoint or a
+// pre-dump can be tried of one that is not in the store, and a misspelt name is none.
 func (d *deps) failed(ctx context.Context, r metrics.Run, ref string) {
 	name, err := d.storedName(context.WithoutCancel(ctx), ref)
 	if err != nil {
 		name = ref
 	}
-	tried := r.Operation == opCheckpoint && r.ExitStatus != exitNoContainer && metadata.CheckName(name) == nil
+	tried := (r.Operation == opCheckpoint || r.Operation == opPreDump) && r.ExitStatus != exitNoContainer && metadata.CheckName(name) == nil
 	if !tried && !d.isStored(name) {
 		return
 	}
@@ -61,8 +66,11 @@ func (d *deps) failed(ctx context.Context, r metrics.Run, ref string) {
 }
 
 // ran notes and tells what became of a container, and the checkpoint that was made of
-// it, if one was.
+// it, if one was; nothing in a dry run.
 func (d *deps) ran(operation, container string, took time.Duration, status int, made *metadata.Record) {
+	if !d.measuring {
+		return
+	}
 	r := metrics.Run{Operation: operation, Container: container, Ended: time.Now(), Took: took, ExitStatus: status}
 	if made != nil {
 		r.Made = &metrics.Checkpoint{SizeBytes: made.SizeBytes, Frozen: time.Duration(made.Summary().FrozenUS) * time.Microsecond}

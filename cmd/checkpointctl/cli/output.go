@@ -32,6 +32,6 @@ func table(w io.Writer, write func(io.Writer)) error {
 
 func size(bytes int64) string { return units.BytesSize(float64(bytes)) }
 
-func micros(us uint64) string { return (time.Duration(us) * time.Microsecond).String() }
+func micros(us int64) time.Duration { return time.Duration(us) * time.Microsecond }
 
 func age(t time.Time) string { return fmt.Sprintf("%s ago", units.HumanDuration(time.Since(t))) }

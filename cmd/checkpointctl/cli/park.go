@@ -41,7 +41,7 @@ parked container cannot be removed.
   checkpointctl park --dry-run`,
 		ValidArgsFunction: d.completeContainers,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return d.measured(cmd.Context(), metrics.Run{Operation: opCheckpoint}, args, func() error {
+			return d.measured(cmd.Context(), metrics.Run{Operation: opCheckpoint}, args, dryRun, func() error {
 				return runPark(cmd.Context(), d, args, dryRun)
 			})
 		},
@@ -51,6 +51,7 @@ parked container cannot be removed.
 	f.String("label", "", "park containers with this label instead: `KEY` or KEY=VALUE")
 	d.bind(f, map[string]string{"park.label": "label"})
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the names of checkpoints")
 	group(f, "Encryption", d.encryptFlags)
 	return cmd
 }
@@ -138,6 +139,7 @@ func labelled(label string) []string {
 func (m *maker) park(ctx context.Context, u park.Unit, name string) ([]metadata.Record, error) {
 	var reqs []checkpoint.Request
 	for _, c := range u {
+		defer m.begin(c.Name, "preparing").end()
 		reqs = append(reqs, m.request(ctx, m.cfg.Config, c, checkpointOptions{name: name}))
 	}
 	if len(reqs) == 1 {
@@ -168,7 +170,7 @@ it up.
 		Example: "  checkpointctl unpark --rm",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return d.measured(cmd.Context(), metrics.Run{Operation: opRestore}, nil, func() error {
+			return d.measured(cmd.Context(), metrics.Run{Operation: opRestore}, nil, false, func() error {
 				return runUnpark(cmd.Context(), d, rm)
 			})
 		},
@@ -176,6 +178,7 @@ it up.
 	f := cmd.Flags()
 	f.BoolVar(&rm, "rm", false, "remove the checkpoints from which containers were restored")
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the names of checkpoints")
 	group(f, "Encryption", func(f *pflag.FlagSet) {
 		d.identityFlags(f)
 		d.stageFlag(f)
@@ -191,7 +194,9 @@ func runUnpark(ctx context.Context, d *deps, rm bool) error {
 	if err != nil {
 		return err
 	}
-	r, err := d.restorerWith(ctx, client, restoreOptions{})
+	t := d.begin("containers", "preparing")
+	defer t.end()
+	r, err := d.restorerWith(ctx, client, restoreOptions{}, t)
 	if err != nil {
 		return err
 	}
@@ -208,6 +213,7 @@ func runUnpark(ctx context.Context, d *deps, rm bool) error {
 		return r.RestoreAll(ctx, members, restore.Options{})
 	}}
 	list, err := p.Unpark(ctx)
+	t.end()
 	for i, o := range list {
 		d.ran(opRestore, o.Container, o.Took, exitStatus(ctx, o.Err), nil)
 		if rm && o.Err == nil {
@@ -248,7 +254,7 @@ func printParked(d *deps, list []park.Outcome, done string) error {
 	} else {
 		for i, r := range rows {
 			if r.OK {
-				fmt.Fprintf(d.errOut, "%s %s\n", done, r.Container)
+				fmt.Fprintf(d.notes(), "%s %s\n", done, r.Container)
 				fmt.Fprintf(d.out, "%s/%s\n", r.Container, r.Checkpoint)
 				continue
 			}

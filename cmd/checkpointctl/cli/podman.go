@@ -23,8 +23,9 @@ func exportPodman(ctx context.Context, d *deps, rec metadata.Record, o exportOpt
 	if err != nil {
 		return err
 	}
-	bar := newTransfer(d.progress(), "exporting "+rec.Name+"/"+rec.Checkpoint)
-	e := podman.Export{Store: d.store(), Opener: opener, Compression: archive.Compression(o.compress), Level: o.level, Progress: bar.set}
+	t := d.begin(rec.Name+"/"+rec.Checkpoint, "exporting")
+	defer t.end() // also when nothing is written
+	e := podman.Export{Store: d.store(), Opener: opener, Compression: archive.Compression(o.compress), Level: o.level, Progress: t.bytes("")}
 	c, err := e.Open(ctx, rec)
 	if err != nil {
 		return err
@@ -33,7 +34,7 @@ func exportPodman(ctx context.Context, d *deps, rec metadata.Record, o exportOpt
 		d.warn(warning)
 	}
 	err = d.export(rec, o.output, func(w io.Writer) error {
-		defer bar.end()
+		defer t.end()
 		return c.Write(ctx, w)
 	})
 	return errors.Join(err, c.Close())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/metrics"
 )
 
 func newPreDumpCmd(d *deps) *cobra.Command {
@@ -29,13 +30,16 @@ again. If anything fails, the container runs on and only CRIU's log is kept.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.containers = args
 			d.cfg.Checkpoint.PreDump, d.cfg.Checkpoint.LeaveRunning = "on", true
-			return runCheckpoint(cmd.Context(), d, o)
+			return d.measured(cmd.Context(), metrics.Run{Operation: o.operation()}, args, false, func() error {
+				return runCheckpoint(cmd.Context(), d, o)
+			})
 		},
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.name, "name", "", "`name` of the rounds (default: the next free of checkpoint1, checkpoint2, ...)")
 	d.syncFlag(f)
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the name of the rounds")
 	group(f, "Memory rounds", func(f *pflag.FlagSet) { d.roundFlags(f, &o) })
 	group(f, "CRIU", d.dumpFlags)
 	return cmd

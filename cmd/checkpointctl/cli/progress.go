@@ -1,130 +1,194 @@
 package cli
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"sync"
+	"strings"
 	"time"
 
-	"golang.org/x/term"
-
+	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/criu"
+	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
+	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
 
-// progress is where a line may be rewritten: a terminal, or nowhere.
-func (d *deps) progress() io.Writer {
-	if t, ok := d.errOut.(terminal); ok && !d.json {
-		return t.file
+// begin shows a task on the terminal, if there is one and the user wants to see it. All
+// that can be done with a task can be done with the nil that is returned otherwise.
+func (d *deps) begin(name, state string) *task {
+	if t, ok := d.errOut.(terminal); ok && !d.json && !d.quiet && os.Getenv("TERM") != "dumb" {
+		return t.show.begin(name, state)
 	}
-	return io.Discard
+	return nil
 }
 
-// rounds keeps one line about the newest round.
-type rounds struct {
-	out  io.Writer
-	live bool
-}
-
-func (p *rounds) round(r criu.Round, stop criu.Stop) {
-	p.live = true
-	fmt.Fprint(p.out, "\r\x1b[K"+roundLine(r, stop))
-}
-
-func roundLine(r criu.Round, stop criu.Stop) string {
-	line := fmt.Sprintf("round %d: %d dirty pages, %s, frozen %s, expected downtime %s", r.Number,
-		r.Stats.PagesWritten, pages(r.Stats.PagesWritten), millis(r.Stats.Downtime()), millis(r.Expected))
-	if stop != "" {
-		line += fmt.Sprintf(", %s", stop)
+// shown returns the task of a name, nil if none is shown.
+func (d *deps) shown(name string) *task {
+	if t, ok := d.errOut.(terminal); ok {
+		return t.show.find(name)
 	}
-	return line
+	return nil
 }
 
-// end makes room for what is printed next.
-func (p *rounds) end() {
-	if p.live {
-		fmt.Fprint(p.out, "\r\x1b[K")
+// task is something that is being done, and its line on a terminal.
+type task struct {
+	show        *display
+	name, state string
+	since       time.Time // of the state
+	done, total int64     // bytes; 0 if they are not known
+	ask         func() int64
+	images      string // of a checkpoint under way
+	memory      int64
+	rounds      []criu.Round
+}
+
+// end takes the line away.
+func (t *task) end() {
+	if t != nil {
+		t.show.remove(t)
 	}
 }
 
-// transfer keeps one line about what is read or written.
-type transfer struct {
-	out         io.Writer
-	what        string
-	began, last time.Time
+// rename turns to something else, and begins to count anew.
+func (t *task) rename(name string) {
+	if t != nil {
+		t.show.mu.Lock()
+		defer t.show.mu.Unlock()
+		t.name = name
+		t.enter(t.state, 0)
+	}
 }
 
-func newTransfer(out io.Writer, what string) *transfer {
-	return &transfer{out: out, what: what, began: time.Now()}
-}
-
-func (p *transfer) set(done, total int64) {
-	now := time.Now()
-	if p.out == io.Discard || now.Sub(p.last) < 100*time.Millisecond {
+// at says what is being done, and with how many bytes. Without a state that stays as it
+// is.
+func (t *task) at(state string, done, total int64) {
+	if t == nil {
 		return
 	}
-	p.last = now
-	fmt.Fprint(p.out, "\r\x1b[K"+transferLine(p.what, done, total, now.Sub(p.began)))
+	t.show.mu.Lock()
+	defer t.show.mu.Unlock()
+	if state != "" && state != t.state {
+		t.enter(state, 0)
+	}
+	t.done, t.total, t.ask = done, total, nil
 }
 
-func transferLine(what string, done, total int64, took time.Duration) string {
-	rate := float64(done) / max(took.Seconds(), 0.001)
-	return fmt.Sprintf("%s: %d%%, %s of %s, %s/s", what, 100*done/max(total, 1), size(done), size(total), size(int64(rate)))
+// bytes is at for what knows only the bytes.
+func (t *task) bytes(state string) func(done, total int64) {
+	if t == nil {
+		return nil
+	}
+	return func(done, total int64) { t.at(state, done, total) }
 }
 
-// end makes room for what is printed next.
-func (p *transfer) end() {
-	if !p.last.IsZero() {
-		fmt.Fprint(p.out, "\r\x1b[K")
+// enter begins a state. The display's lock is held.
+func (t *task) enter(state string, total int64) {
+	t.state, t.since, t.done, t.total, t.ask = state, t.show.now(), 0, total, nil
+}
+
+// expect notes how much memory the container has, of which a checkpoint with a parent
+// writes only what changed.
+func (t *task) expect(c docker.Container, parent string) {
+	if t != nil && parent == "" {
+		t.memory = checkpoint.Expected(c)
 	}
 }
 
-// board keeps a line for each container that is being worked on, below all that
-// is printed meanwhile.
-type board struct {
-	out   io.Writer
-	width int
-	mu    sync.Mutex
-	names []string // in the order of their lines
-	lines map[string]string
-}
-
-func newBoard(out io.Writer) *board {
-	b := &board{out: out, width: 80, lines: map[string]string{}}
-	if f, ok := out.(*os.File); ok {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
-			b.width = w
-		}
+// checkpointing shows what a checkpoint has come to.
+func (t *task) checkpointing(e checkpoint.Event) {
+	if t == nil {
+		return
 	}
-	return b
+	t.show.mu.Lock()
+	defer t.show.mu.Unlock()
+	switch e.State {
+	case checkpoint.StateRunning:
+		t.images = e.Images
+		t.dumping("running", t.memory)
+	case checkpoint.StateRound:
+		t.rounds = append(t.rounds[:min(len(t.rounds), e.Round.Number-1)], *e.Round) // it may be another try
+		next := fmt.Sprintf("round %d", e.Round.Number+1)
+		if e.Stop != "" {
+			next = string(e.Stop)
+		}
+		t.dumping(fmt.Sprintf("running, %s, expected downtime %s", next, millis(e.Round.Expected)), int64(e.Round.Stats.PagesWritten)*int64(os.Getpagesize()))
+	case checkpoint.StateFrozen:
+		t.dumping("frozen", t.total)
+	case checkpoint.StateThawed:
+		t.enter("running again, checksums", 0)
+	case checkpoint.StateStopped:
+		t.enter("stopped, checksums", 0)
+	}
 }
 
-// set changes a container's line; none when it is empty.
-func (b *board) set(name, line string) {
-	b.print(func() {
-		if line == "" {
-			b.names = slices.DeleteFunc(b.names, func(n string) bool { return n == name })
-		} else if !slices.Contains(b.names, name) {
-			b.names = append(b.names, name)
+// dumping begins a state in which CRIU writes about so many bytes.
+func (t *task) dumping(state string, total int64) {
+	t.enter(state, total)
+	images, round := t.images, len(t.rounds)+1
+	t.ask = func() int64 { return checkpoint.Dumped(images, round) }
+}
+
+// restoring shows what the restore of a checkpoint has come to.
+func (t *task) restoring(e restore.Event) {
+	if t == nil {
+		return
+	}
+	t.show.mu.Lock()
+	defer t.show.mu.Unlock()
+	t.name = e.Container + "/" + e.Checkpoint
+	t.enter(e.State, e.Memory.Bytes)
+	t.ask = e.Memory.Back
+}
+
+// widestBar is how wide a bar may get, and narrowestBar how wide it must be to be of use.
+const (
+	widestBar    = 30
+	narrowestBar = 8
+)
+
+// line says what is being done: with a bar, if it is known how much there is to do and
+// the line may be that wide.
+func (t *task) line(now time.Time, width int) string {
+	took := now.Sub(t.since)
+	rate := size(int64(float64(t.done)/max(took.Seconds(), 0.001))) + "/s"
+	text := t.name + ": " + t.state
+	switch {
+	case t.total <= 0 && t.done == 0:
+		return fmt.Sprintf("%s, %s", text, took.Truncate(100*time.Millisecond))
+	case t.total <= 0:
+		return fmt.Sprintf("%s, %s, %s", text, size(t.done), rate)
+	}
+	done := min(t.done, t.total) // the total may be a guess
+	figures := fmt.Sprintf("%3d%%, %s of %s, %s", 100*done/t.total, size(done), size(t.total), rate)
+	bar := min(width-len(text)-len(figures)-4, widestBar)
+	if bar < narrowestBar {
+		return text + " " + figures
+	}
+	full := int(int64(bar) * done / t.total)
+	return fmt.Sprintf("%s [%s%s] %s", text, strings.Repeat("=", full), strings.Repeat(" ", bar-full), figures)
+}
+
+// details are the rounds so far.
+func (t *task) details() []string {
+	if t.rounds == nil {
+		return nil
+	}
+	var b bytes.Buffer
+	_ = table(&b, func(w io.Writer) {
+		fmt.Fprint(w, roundsHead)
+		for _, r := range t.rounds {
+			printRound(w, r.Number, r.Stats.PagesWritten, r.Stats.Downtime(), r.Took, r.Expected)
 		}
-		b.lines[name] = line
 	})
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
 }
 
-// print lets f print while the lines are away.
-func (b *board) print(f func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if n := len(b.names); n > 0 {
-		fmt.Fprintf(b.out, "\x1b[%dA\x1b[J", n)
-	}
-	f()
-	for _, name := range b.names {
-		line := name + ": " + b.lines[name]
-		fmt.Fprintln(b.out, line[:min(len(line), b.width-1)]) // one that wraps would be two
-	}
+const roundsHead = "ROUND\tDIRTY PAGES\tWRITTEN\tFROZEN\tTOOK\tEXPECTED DOWNTIME\n"
+
+func printRound(w io.Writer, number int, written uint64, frozen, took, expected time.Duration) {
+	fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\n", number, written, pages(written), frozen, took.Truncate(time.Microsecond), expected.Truncate(time.Microsecond))
 }
 
 // printRounds shows the rounds of a record, if it has some.
@@ -133,10 +197,9 @@ func printRounds(w io.Writer, r metadata.Record) error {
 		return nil
 	}
 	err := table(w, func(w io.Writer) {
-		fmt.Fprint(w, "ROUND\tDIRTY PAGES\tWRITTEN\tFROZEN\tTOOK\tEXPECTED DOWNTIME\n")
+		fmt.Fprint(w, roundsHead)
 		for _, n := range r.PreDump.Rounds {
-			fmt.Fprintf(w, "%d\t%d\t%s\t%s\t%s\t%s\n", n.Number, n.PagesWritten, pages(n.PagesWritten),
-				micros(n.FreezingUS+n.FrozenUS), micros(uint64(n.TookUS)), micros(uint64(n.ExpectedUS)))
+			printRound(w, n.Number, n.PagesWritten, micros(int64(n.FreezingUS+n.FrozenUS)), micros(n.TookUS), micros(n.ExpectedUS))
 		}
 	})
 	if err != nil {
@@ -145,7 +208,7 @@ func printRounds(w io.Writer, r metadata.Record) error {
 	fmt.Fprintf(w, "stopped after round %d, %s\n", len(r.PreDump.Rounds), r.PreDump.Explanation)
 	if r.Kind != metadata.KindPreDump {
 		fmt.Fprintf(w, "downtime: expected %s, measured %s, %d pages written\n",
-			micros(uint64(r.PreDump.ExpectedUS)), micros(uint64(r.PreDump.MeasuredUS)), r.Stats.PagesWritten)
+			micros(r.PreDump.ExpectedUS), micros(r.PreDump.MeasuredUS), r.Stats.PagesWritten)
 	}
 	return nil
 }

@@ -37,11 +37,8 @@ removes the oldest checkpoints of a container until the rest fits. Times are in 
   checkpointctl prune myapp --keep-last 3 --max-size 20GiB`,
 		ValidArgsFunction: d.completeContainers,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if dryRun {
-				return runPrune(cmd.Context(), d, args, true)
-			}
-			return d.measured(cmd.Context(), metrics.Run{Operation: opPrune}, args, func() error {
-				return runPrune(cmd.Context(), d, args, false)
+			return d.measured(cmd.Context(), metrics.Run{Operation: opPrune}, args, dryRun, func() error {
+				return runPrune(cmd.Context(), d, args, dryRun)
 			})
 		},
 	}
@@ -58,6 +55,7 @@ removes the oldest checkpoints of a container until the rest fits. Times are in 
 		"prune.keep_weekly": "keep-weekly", "prune.keep_within": "keep-within", "prune.max_size": "max-size",
 	})
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the names of removed checkpoints")
 	return cmd
 }
 
@@ -157,6 +155,14 @@ func printVerdicts(d *deps, list []metadata.Verdict, dryRun bool) error {
 	}
 	if d.json {
 		return printJSON(d.out, rows)
+	}
+	if d.quiet {
+		for _, r := range rows {
+			if !r.Keep {
+				fmt.Fprintf(d.out, "%s/%s\n", r.Container, r.Checkpoint)
+			}
+		}
+		return nil
 	}
 	removed, would := "removed", ""
 	if dryRun {

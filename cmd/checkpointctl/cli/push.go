@@ -64,6 +64,7 @@ printed.
 	d.recipientFlags(f)
 	plainHTTPFlag(f)
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the reference with its digest")
 	return cmd
 }
 
@@ -107,10 +108,10 @@ func runPush(ctx context.Context, d *deps, container, name, ref string, o pushOp
 	if e.Seal == nil && !rec.Encrypted && !o.plain {
 		return fmt.Errorf("%w: the memory of %s/%s is not encrypted: --encrypt-to says who shall read it, --plain that all may who can pull it", config.ErrInvalid, rec.Name, rec.Checkpoint)
 	}
-	bar := newTransfer(d.progress(), "pushing "+rec.Name+"/"+rec.Checkpoint)
-	p := registry.Push{Export: e, Bases: d.baseDigests(ctx, rec), Progress: bar.set}
+	t := d.begin(rec.Name+"/"+rec.Checkpoint, "pushing")
+	p := registry.Push{Export: e, Bases: d.baseDigests(ctx, rec), Progress: t.bytes("")}
 	pushed, err := r.Push(ctx, p, rec)
-	bar.end()
+	t.end()
 	if err != nil {
 		return err
 	}
@@ -177,6 +178,7 @@ only fetches the missing ones. repair removes them.
 	d.identityFlags(cmd.Flags())
 	plainHTTPFlag(cmd.Flags())
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the name of the checkpoint")
 	return cmd
 }
 
@@ -189,11 +191,10 @@ func runPull(ctx context.Context, d *deps, ref string, plainHTTP *bool, o import
 	if err != nil {
 		return err
 	}
-	fetching, importing := newTransfer(d.progress(), "pulling "+ref), newTransfer(d.progress(), "importing "+ref)
-	i.Progress = importing.set
-	rec, err := r.Pull(ctx, i, fetching.set)
-	fetching.end()
-	importing.end()
+	t := d.begin(ref, "pulling")
+	i.Progress = t.bytes("importing")
+	rec, err := r.Pull(ctx, i, t.bytes(""))
+	t.end()
 	if err != nil {
 		return err
 	}

@@ -126,6 +126,7 @@ criu lazy-pages is killed, the container is killed too; restore it again.
 	})
 	f.BoolVar(&o.lazyPages, "lazy-pages", false, "run the container before all of its memory is read")
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "names")
 	o.new.flags(cmd)
 	group(f, "Encryption", func(f *pflag.FlagSet) {
 		d.identityFlags(f)
@@ -134,16 +135,13 @@ criu lazy-pages is killed, the container is killed too; restore it again.
 	return cmd
 }
 
-// restoring runs a restore of targets, measured if it is one.
+// restoring runs a restore of targets, measured.
 func (d *deps) restoring(ctx context.Context, o restoreOptions, targets []target, do func() error) error {
-	if o.dryRun {
-		return do()
-	}
 	var refs []string
 	for _, t := range targets {
 		refs = append(refs, t.container)
 	}
-	return d.measured(ctx, metrics.Run{Operation: opRestore}, refs, do)
+	return d.measured(ctx, metrics.Run{Operation: opRestore}, refs, o.dryRun, do)
 }
 
 func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions) error {
@@ -163,7 +161,9 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 	if err != nil {
 		return err
 	}
-	r, err := d.restorerWith(ctx, client, o)
+	t := d.begin(rec.Name+"/"+rec.Checkpoint, "preparing")
+	defer t.end()
+	r, err := d.restorerWith(ctx, client, o, t)
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,9 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 		return printPlan(d.out, plan)
 	}
 	began := time.Now()
-	if err := r.Restore(ctx, c, rec, options); err != nil {
+	err = r.Restore(ctx, c, rec, options)
+	t.end()
+	if err != nil {
 		return err
 	}
 	d.ran(opRestore, rec.Name, time.Since(began), exitOK, nil)
@@ -190,7 +192,9 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 	return err
 }
 
-func (d *deps) restorerWith(ctx context.Context, client *docker.Client, o restoreOptions) (*restore.Restorer, error) {
+// restorerWith is the restorer that the options ask for. What it comes to is shown by the
+// task.
+func (d *deps) restorerWith(ctx context.Context, client *docker.Client, o restoreOptions, t *task) (*restore.Restorer, error) {
 	r, err := d.restorer(ctx, client)
 	if err != nil {
 		return nil, err
@@ -198,7 +202,13 @@ func (d *deps) restorerWith(ctx context.Context, client *docker.Client, o restor
 	r.NoVerify, r.Files, r.KeepChanged = o.noVerify, d.cfg.Restore.Files, o.keepChanged
 	r.AllowPrivileges = o.new.allowPrivileges
 	r.Warn = d.warn
-	r.Verified = func(rec metadata.Record) { d.event(rec.Name, rec.Checkpoint, stateVerified, 0, nil) }
+	r.Store.Progress = t.bytes("")
+	r.Happened = func(e restore.Event) {
+		if e.State == restore.StateVerified {
+			d.event(e.Container, e.Checkpoint, e.State, 0, nil)
+		}
+		t.restoring(e)
+	}
 	r.Waiting = func() { d.log.Warn("a restore that Docker has started cannot be interrupted: waiting for it to end") }
 	return r, nil
 }
@@ -220,7 +230,9 @@ func runRestoreAll(ctx context.Context, d *deps, targets []target, o restoreOpti
 	if err != nil {
 		return err
 	}
-	r, err := d.restorerWith(ctx, client, o)
+	t := d.begin("containers", "preparing")
+	defer t.end()
+	r, err := d.restorerWith(ctx, client, o, t)
 	if err != nil {
 		return err
 	}
@@ -233,7 +245,9 @@ func runRestoreAll(ctx context.Context, d *deps, targets []target, o restoreOpti
 		return printPlans(d, plans)
 	}
 	began := time.Now()
-	if err := r.RestoreAll(ctx, members, options); err != nil {
+	err = r.RestoreAll(ctx, members, options)
+	t.end()
+	if err != nil {
 		return err
 	}
 	list := []restored{}

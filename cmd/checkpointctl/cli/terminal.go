@@ -13,18 +13,26 @@ import (
 // steer the terminal of who reads them.
 type terminal struct {
 	io.Writer
-	file *os.File // the same, for what moves the cursor on purpose
+	show *display // at its bottom
 }
 
 // onTerminal returns out, or a terminal if it is one.
-func onTerminal(out io.Writer) io.Writer {
+func onTerminal(out io.Writer, show *display) io.Writer {
 	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return terminal{f, f}
+		return terminal{f, show}
 	}
 	return out
 }
 
 func (t terminal) Write(text []byte) (int, error) {
+	if err := t.show.print(t.Writer, visible(text)); err != nil {
+		return 0, err
+	}
+	return len(text), nil
+}
+
+// visible returns the text with control characters spelled out.
+func visible(text []byte) []byte {
 	shown := make([]byte, 0, len(text))
 	for i, b := range text {
 		switch {
@@ -38,8 +46,5 @@ func (t terminal) Write(text []byte) (int, error) {
 			shown = append(shown, b)
 		}
 	}
-	if _, err := t.Writer.Write(shown); err != nil {
-		return 0, err
-	}
-	return len(text), nil
+	return shown
 }

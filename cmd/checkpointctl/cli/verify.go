@@ -50,6 +50,7 @@ decode and agree with each other; those of encrypted checkpoints are checked wit
 	d.identityFlags(cmd.Flags())
 	d.stageFlag(cmd.Flags())
 	d.jsonFlag(cmd)
+	d.quietFlag(cmd, "the names of damaged checkpoints")
 	return cmd
 }
 
@@ -61,11 +62,15 @@ func runVerify(ctx context.Context, d *deps, ref, name string) error {
 	records, err := recordsOf(ctx, d, ref, name)
 	results := []verified{}
 	bad, sealed := 0, 0
-	for _, r := range records {
+	store, t := d.store(), d.begin("store", "verifying")
+	defer t.end()
+	store.Progress = t.bytes("")
+	for i, r := range records {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		problems, openErr := opener.Verify(ctx, d.store(), r, metadata.Hashes)
+		t.rename(fmt.Sprintf("%s/%s (%d of %d)", r.Name, r.Checkpoint, i+1, len(records)))
+		problems, openErr := opener.Verify(ctx, store, r, metadata.Hashes)
 		err = errors.Join(err, openErr)
 		if problems != nil {
 			bad++
@@ -75,11 +80,12 @@ func runVerify(ctx context.Context, d *deps, ref, name string) error {
 		}
 		results = append(results, verified{r.Name, r.Checkpoint, problems == nil, append([]string{}, problems...)})
 	}
+	t.end()
 	if printErr := printVerified(d, results); printErr != nil {
 		return printErr
 	}
 	if sealed > 0 && len(opener.Identities) == 0 {
-		fmt.Fprintf(d.errOut, "checkpointctl: note: %d encrypted; --identity checks their images too\n", sealed)
+		fmt.Fprintf(d.notes(), "checkpointctl: note: %d encrypted; --identity checks their images too\n", sealed)
 	}
 	if bad > 0 {
 		err = errors.Join(err, fmt.Errorf("%w: %d of %d", metadata.ErrDamaged, bad, len(records)))
@@ -110,6 +116,14 @@ func recordsOf(ctx context.Context, d *deps, ref, name string) ([]metadata.Recor
 func printVerified(d *deps, results []verified) error {
 	if d.json {
 		return printJSON(d.out, results)
+	}
+	if d.quiet {
+		for _, r := range results {
+			if !r.OK {
+				fmt.Fprintf(d.out, "%s/%s\n", r.Container, r.Checkpoint)
+			}
+		}
+		return nil
 	}
 	return table(d.out, func(w io.Writer) {
 		for _, r := range results {
