@@ -36,11 +36,14 @@ type Import struct {
 	Identities            seal.Identities   // for an encrypted archive
 	SignedBy              signature.Allowed // nil: a signature is not asked for
 	MaxBytes              int64             // of all files, unpacked
+	// Seal, if set, encrypts the files on their way into the store, unless the checkpoint
+	// is encrypted itself. None of them reaches the disk as it is in the archive.
+	Seal *seal.Recipients
 	// LoadImage, if set, takes the container's image, in the form of docker save, once
 	// all else is found good. Without it an image is left in the archive.
 	LoadImage func(context.Context, io.Reader) error
 	// Problems, if set, returns what is wrong with the images of a checkpoint in a
-	// directory; nil for nothing.
+	// directory; nil for nothing. Those of an encrypted checkpoint cannot be looked into.
 	Problems func(dir string, r metadata.Record) []string
 	Progress func(done, total int64)
 }
@@ -185,6 +188,13 @@ func (i Import) check(rec metadata.Record) error {
 
 // fill writes the files of the record, each once and as it says.
 func (i Import) fill(t *reader, draft *metadata.Draft, rec *metadata.Record, image *image) error {
+	var to *seal.Sealer
+	if i.Seal != nil && !rec.Encrypted {
+		var err error
+		if to, err = seal.New(draft.Dir, i.Seal); err != nil {
+			return err
+		}
+	}
 	for _, dir := range rec.ImageDirs() {
 		if err := os.MkdirAll(filepath.Join(draft.Dir, dir), 0o700); err != nil {
 			return err
@@ -224,7 +234,11 @@ func (i Import) fill(t *reader, draft *metadata.Draft, rec *metadata.Record, ima
 			}
 		case f != nil:
 			delete(wanted, h.Name)
-			if err := t.file(h, root, f, &p); err != nil {
+			write := t.file
+			if to != nil {
+				write = t.sealed(to)
+			}
+			if err := write(h, root, f, &p); err != nil {
 				return err
 			}
 		case known[h.Name]:
@@ -241,6 +255,11 @@ func (i Import) fill(t *reader, draft *metadata.Draft, rec *metadata.Record, ima
 	}
 	if err := draft.LinkRounds(*rec); err != nil {
 		return err
+	}
+	if to != nil {
+		if err := rec.Sealed(draft.Dir, seal.KeyFile, i.Seal.Names); err != nil {
+			return err
+		}
 	}
 	rec.SizeBytes, err = draft.DiskBytes()
 	return err

@@ -124,6 +124,24 @@ func (t *reader) file(h *tar.Header, root *os.Root, f *metadata.File, p *progres
 	return errors.Join(err, out.Close())
 }
 
+// sealed returns what writes an entry as an encrypted file that is not there yet. It
+// compares the content with the record, which says what the encrypted file is then.
+func (t *reader) sealed(to *seal.Sealer) func(*tar.Header, *os.Root, *metadata.File, *progress) error {
+	return func(h *tar.Header, root *os.Root, f *metadata.File, p *progress) error {
+		out, err := root.OpenFile(f.Name+seal.Suffix, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		sha, crc, size := sha256.New(), crc32.New(castagnoli), progress{}
+		w, err := to.Encrypt(io.MultiWriter(out, sha, crc, &size))
+		if err == nil {
+			err = errors.Join(t.content(h, w, f, p), w.Close())
+		}
+		*f = metadata.File{Name: f.Name + seal.Suffix, SizeBytes: size.done, SHA256: hex.EncodeToString(sha.Sum(nil)), CRC32C: hex.EncodeToString(crc.Sum(nil))}
+		return errors.Join(err, out.Close())
+	}
+}
+
 // content writes what an entry holds, and compares it with the record.
 func (t *reader) content(h *tar.Header, w io.Writer, f *metadata.File, p *progress) error {
 	if h.Size != f.SizeBytes {

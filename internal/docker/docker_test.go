@@ -6,6 +6,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/moby/sys/mountinfo"
 )
 
 func TestParseLayers(t *testing.T) {
@@ -15,7 +17,7 @@ func TestParseLayers(t *testing.T) {
 		"35 1 0:50 / / rw - overlay overlay rw,lowerdir=/l/A:/l/B,upperdir=/s/fs,workdir=/s/work\n":                                               {upper: "/s/fs", lower: []string{"/l/A", "/l/B"}},
 		others: {}, "35 1 8:1 / / rw - ext4 /dev/sda1 rw,upperdir=/x\n": {}, "35 1 0:50 / / ro - overlay overlay ro,lowerdir=a:b\n": {}, "odd": {},
 	} {
-		if got := parseLayers(strings.NewReader(table)); !reflect.DeepEqual(got, want) {
+		if got := parseLayers(strings.NewReader(table), mountinfo.SingleEntryFilter("/")); !reflect.DeepEqual(got, want) {
 			t.Errorf("%q: got %q", table, got)
 		}
 	}

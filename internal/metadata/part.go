@@ -3,6 +3,9 @@ package metadata
 import (
 	"fmt"
 	"io/fs"
+	"os"
+	"slices"
+	"strings"
 	"syscall"
 )
 
@@ -71,6 +74,25 @@ func (r *Record) SumParts() {
 			r.Parts[i].SizeBytes = sum
 		}
 	}
+}
+
+// Sealed makes it the record of files that were encrypted to these recipients, with the
+// key file beside them.
+func (r *Record) Sealed(dir, keyFile string, recipients []string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	key := File{Name: keyFile}
+	if _, err := key.read(root, false); err != nil {
+		return err
+	}
+	r.Files = append(r.Files, key)
+	slices.SortFunc(r.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
+	r.Encrypted, r.Recipients = true, recipients
+	r.SumParts()
+	return nil
 }
 
 // Owner returns the owner of a file, and its mode as records have it.

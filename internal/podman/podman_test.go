@@ -127,7 +127,7 @@ func entries(t *testing.T, e Export, r metadata.Record) (names []string, content
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	var out bytes.Buffer
 	if err := c.Write(context.Background(), &out); err != nil {
 		t.Fatal(err)

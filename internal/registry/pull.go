@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +42,9 @@ func (r *Remote) pull(ctx context.Context, i archive.Import, dir string, fetched
 	layers, err := r.manifest(ctx, i.MaxBytes)
 	if err != nil {
 		return metadata.Record{}, err
+	}
+	if i.Seal != nil && slices.ContainsFunc(layers, func(l v1.Descriptor) bool { return l.MediaType == layerType }) {
+		return r.stream(ctx, i, layers, fetched)
 	}
 	stage, err := oci.NewStorage(dir)
 	if err != nil {
@@ -131,15 +135,10 @@ func (r *Remote) layer(ctx context.Context, stage *oci.Storage, l v1.Descriptor,
 		m.add(l.Size)
 		return nil
 	}
-	open := func() (io.ReadCloser, error) { return r.repo.Blobs().Fetch(ctx, l) }
-	in, err := open()
-	if errors.Is(err, errdef.ErrNotFound) {
-		return refused("the registry does not have its layer %s", l.Digest)
-	}
+	s, err := r.open(ctx, l, m)
 	if err != nil {
-		return r.failed(err)
+		return err
 	}
-	s := &steady{in: in, open: open, ctx: ctx, meter: m}
 	defer func() { _ = s.in.Close() }()
 	err = stage.Push(ctx, l, s)
 	switch {
@@ -149,6 +148,19 @@ func (r *Remote) layer(ctx context.Context, stage *oci.Storage, l v1.Descriptor,
 		return refused("layer %s: %w", l.Digest, err)
 	}
 	return err
+}
+
+// open begins to fetch a layer.
+func (r *Remote) open(ctx context.Context, l v1.Descriptor, m *meter) (*steady, error) {
+	open := func() (io.ReadCloser, error) { return r.repo.Blobs().Fetch(ctx, l) }
+	in, err := open()
+	if errors.Is(err, errdef.ErrNotFound) {
+		return nil, refused("the registry does not have its layer %s", l.Digest)
+	}
+	if err != nil {
+		return nil, r.failed(err)
+	}
+	return &steady{in: in, open: open, ctx: ctx, meter: m}, nil
 }
 
 // steady goes on where a connection ended, by a new one.

@@ -215,14 +215,17 @@ func (m *Maker) check(ctx context.Context, d *docker.Draft, rec metadata.Record)
 		return err
 	}
 	switch _, has := rec.Part(metadata.PartRootFS); {
-	case has && daemon.Driver != "overlay2":
-		d.Refused = append(d.Refused, fmt.Sprintf("Docker stores images by %s here, where the files of a container that never ran have no place yet", daemon.Driver))
+	case has && daemon.Driver != "overlay2" && daemon.Driver != containerdOverlay:
+		d.Refused = append(d.Refused, fmt.Sprintf("Docker stores images by %s here, which has no layer that the checkpoint's files could be put into", daemon.Driver))
 	case !has:
 		m.warn(fmt.Sprintf("%s/%s does not include the files that its container wrote: the new container has only those of its image", rec.Name, rec.Checkpoint))
 	}
 	slices.Sort(d.Refused)
 	return nil
 }
+
+// containerdOverlay is the driver of Docker with containerd's image store.
+const containerdOverlay = "overlayfs"
 
 // hasVolume says whether the checkpoint has the files of the volume at a destination.
 func hasVolume(rec metadata.Record, destination string) bool {

@@ -38,6 +38,10 @@ func (r *Restorer) files(ctx context.Context, c docker.Container, from source) (
 		r.warn(name + " is of a later time than this host's clock has: whether files changed since cannot be checked")
 		return nil, nil
 	}
+	c, err := r.layered(ctx, c, from)
+	if err != nil {
+		return nil, err
+	}
 	s, blind, err := r.search(ctx, c, from)
 	if err != nil {
 		return nil, err
@@ -82,6 +86,15 @@ func (r *Restorer) files(ctx context.Context, c docker.Container, from source) (
 		return nil, refused(left, false)
 	}
 	return changed(ctx, s, from, filled)
+}
+
+// layered finds the layer of a container other than the checkpoint's own, whose files
+// are to go there.
+func (r *Restorer) layered(ctx context.Context, c docker.Container, from source) (docker.Container, error) {
+	if _, has := from.Part(metadata.PartRootFS); !has || c.UpperDir != "" || from.IsOf(c.ID) || r.Files == KeepFiles {
+		return c, nil
+	}
+	return r.Docker.FindLayers(ctx, c)
 }
 
 // fills returns the trees that can be rolled back, and a search of all others. If

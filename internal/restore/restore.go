@@ -38,6 +38,7 @@ type engine interface {
 	Kill(context.Context, string) error
 	Volumes(ctx context.Context, id string) ([]docker.Volume, error)
 	ImageLayers(ctx context.Context, image string) ([]string, error)
+	FindLayers(context.Context, docker.Container) (docker.Container, error)
 	Socket() string
 }
 

@@ -84,11 +84,17 @@ func (s *Sealer) Create(name string) (io.WriteCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	w, err := age.Encrypt(out, s.key.Recipient())
+	w, err := s.Encrypt(out)
 	if err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
 	return &sealed{w, out}, nil
+}
+
+// Encrypt returns a writer for the content of a sealed file, whose bytes go to w. The
+// file is whole once the writer is closed.
+func (s *Sealer) Encrypt(w io.Writer) (io.WriteCloser, error) {
+	return age.Encrypt(w, s.key.Recipient())
 }
 
 type sealed struct {

@@ -20,7 +20,7 @@ import (
 
 type importOptions struct {
 	as, signedBy, maxSize string
-	loadImage             bool
+	loadImage, plain      bool
 }
 
 func newImportCmd(d *deps) *cobra.Command {
@@ -39,6 +39,11 @@ other. The checkpoint appears once all of it is there; after an error nothing is
 With --signed-by, only archives signed by one of these keys (export --sign) are
 imported.
 
+With --encrypt-to, or encrypt.to in the configuration, the checkpoint is encrypted on its
+way into the store. A passphrase that decrypts the archive also encrypts the checkpoint.
+--plain stores it as it is in the archive. A checkpoint that was encrypted before it was
+exported is stored as it is.
+
 An image in the archive is only loaded with --load-image, and only if it has the layers
 that the record names. It gets no name: docker image ls shows it as <none>.
 
@@ -46,20 +51,27 @@ What an archive says about its container is not used unless you ask for it: see
 checkpointctl restore --help.
 ` + exits(exitExists, exitSealed, exitCRIU, exitArchive),
 		Example: `  checkpointctl import myapp.ckpt
-  checkpointctl import myapp.ckpt --as myapp2/copied --signed-by allowed_signers`,
+  checkpointctl import myapp.ckpt --as myapp2/copied --signed-by allowed_signers
+  checkpointctl import myapp.ckpt --encrypt-to age1...`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.plain && cmd.Flags().Changed("encrypt-to") {
+				return errPlainSealed()
+			}
 			return runImport(cmd.Context(), d, args[0], cmd.InOrStdin(), o)
 		},
 	}
-	o.flags(cmd.Flags())
-	d.identityFlags(cmd.Flags())
+	d.importFlags(cmd.Flags(), &o)
 	d.jsonFlag(cmd)
 	d.quietFlag(cmd, "the name of the checkpoint")
 	return cmd
 }
 
-func (o *importOptions) flags(f *pflag.FlagSet) {
+func (d *deps) importFlags(f *pflag.FlagSet, o *importOptions) {
+	d.identityFlags(f)
+	f.StringArray("encrypt-to", nil, "encrypt to this `recipient`: age1..., ssh-..., or @FILE (repeatable)")
+	d.bind(f, map[string]string{"encrypt.to": "encrypt-to"})
+	f.BoolVar(&o.plain, "plain", false, "store the checkpoint as it is in the archive, whatever the configuration says about encryption")
 	f.StringVar(&o.as, "as", "", "`NAME` or NAME/CHECKPOINT in the store (default: the archive's own)")
 	f.StringVar(&o.signedBy, "signed-by", "", "require a signature by one of the SSH public keys in `file`, such as id_ed25519.pub or allowed_signers")
 	f.BoolVar(&o.loadImage, "load-image", false, "load the image that it includes into Docker (--with-image)")
@@ -90,6 +102,15 @@ func (d *deps) importer(o importOptions) (i archive.Import, err error) {
 	}
 	if i.Identities, err = seal.ParseIdentities(d.cfg.Encrypt.Identity, d.cfg.Encrypt.PassphraseFile); err != nil {
 		return i, err
+	}
+	if !o.plain {
+		passphraseFile := d.cfg.Encrypt.PassphraseFile
+		if len(d.cfg.Encrypt.To) > 0 {
+			passphraseFile = "" // it is for reading the archive
+		}
+		if i.Seal, err = seal.ParseRecipients(d.cfg.Encrypt.To, passphraseFile); err != nil {
+			return i, err
+		}
 	}
 	if o.signedBy != "" {
 		if i.SignedBy, err = signature.ReadAllowed(o.signedBy); err != nil {
@@ -130,12 +151,8 @@ func runImport(ctx context.Context, d *deps, file string, stdin io.Reader, o imp
 	return printImported(d, rec)
 }
 
-// printImported says what came into the store. That what is imported is stored as it is
-// must not surprise whoever wants all of it encrypted.
+// printImported says what came into the store.
 func printImported(d *deps, rec metadata.Record) error {
-	if !rec.Encrypted && len(d.cfg.Encrypt.To) > 0 {
-		d.warn(fmt.Sprintf("%s/%s is not encrypted in the store: encrypt.to is for checkpoints that are made here", rec.Name, rec.Checkpoint))
-	}
 	if d.json {
 		return printJSON(d.out, rec)
 	}

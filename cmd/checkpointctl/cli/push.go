@@ -163,19 +163,25 @@ Neither the registry nor the checkpoint is trusted. Every layer is compared with
 digest, and then checked like an archive (see import). With --signed-by, only checkpoints
 signed by one of these keys (push --sign) are pulled.
 
+With --encrypt-to, or encrypt.to in the configuration, the checkpoint is encrypted on its
+way into the store, as import does.
+
 After an error, the layers that have arrived are kept, and the next pull of the same REF
-only fetches the missing ones. repair removes them.
+only fetches the missing ones. repair removes them. Layers that were pushed with --plain
+are not kept if the checkpoint is to be encrypted here.
 ` + exits(exitExists, exitNoCheckpoint, exitSealed, exitCRIU, exitArchive, exitRegistry),
 		Example: `  checkpointctl pull registry.example/checkpoints/myapp:v1 --identity key.txt
   checkpointctl pull localhost:5000/myapp --as copy --signed-by allowed_signers`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.plain && cmd.Flags().Changed("encrypt-to") {
+				return errPlainSealed()
+			}
 			return runPull(cmd.Context(), d, args[0], plainHTTP(cmd.Flags()), o)
 		},
 	}
-	o.flags(cmd.Flags())
-	d.identityFlags(cmd.Flags())
+	d.importFlags(cmd.Flags(), &o)
 	plainHTTPFlag(cmd.Flags())
 	d.jsonFlag(cmd)
 	d.quietFlag(cmd, "the name of the checkpoint")
