@@ -66,28 +66,45 @@ func (c *Client) FindLayers(ctx context.Context, of Container) (Container, error
 	if err != nil {
 		return of, err
 	}
-	empty, end := io.Pipe()
-	over := make(chan error, 1)
-	go func() {
-		err := c.api.CopyToContainer(ctx, of.ID, "/", empty, container.CopyToContainerOptions{})
-		_ = empty.CloseWithError(io.ErrClosedPipe)
-		over <- err
-	}()
-	// The end of a tar are two blocks of zeros. Docker begins when the first one comes, and
-	// has undone the mount when it answers.
-	_, _ = end.Write(make([]byte, tarBlock))
-	l, err := awaitLayers(ctx, dockerd, of.ID, over)
-	if err == nil {
-		_, _ = end.Write(make([]byte, tarBlock))
-		_ = end.Close()
-		err = <-over
+	var l layers
+	for range layersTries { // Docker refuses a copy into a --read-only container, but mounts it before
+		if l, err = c.mounted(ctx, dockerd, of.ID); err == nil || ctx.Err() != nil {
+			break
+		}
 	}
-	_ = end.Close()
 	if err != nil {
 		return of, fmt.Errorf("container %s: %w", of.Name, err)
 	}
 	of.UpperDir, of.LowerDirs = l.upper, l.lower
 	return of, nil
+}
+
+// mounted has Docker mount a container, and returns its layers when it is not mounted any
+// more.
+func (c *Client) mounted(ctx context.Context, dockerd int, id string) (layers, error) {
+	empty, end := io.Pipe()
+	over := make(chan error, 1)
+	go func() {
+		err := c.api.CopyToContainer(ctx, id, "/", empty, container.CopyToContainerOptions{})
+		_ = empty.CloseWithError(io.ErrClosedPipe)
+		over <- err
+	}()
+	defer func() { _ = end.Close() }()
+	// The end of a tar are two blocks of zeros. Docker begins when the first one comes, and
+	// has undone the mount when it answers.
+	_, _ = end.Write(make([]byte, tarBlock))
+	l, err := awaitLayers(ctx, dockerd, id, over)
+	if err != nil {
+		return l, err
+	}
+	_, _ = end.Write(make([]byte, tarBlock))
+	_ = end.Close()
+	select {
+	case <-over: //nolint:errcheck // nothing was to be copied
+	case <-ctx.Done():
+		return l, ctx.Err()
+	}
+	return l, nil
 }
 
 // awaitLayers looks for the mount of a container in dockerd's table until the copy is over.
@@ -114,12 +131,15 @@ func awaitLayers(ctx context.Context, dockerd int, id string, over chan error) (
 			return l, errors.Join(ErrNoLayer, translate(id, err))
 		case <-limit:
 			return l, ErrNoLayer
-		case <-time.After(5 * time.Millisecond):
+		case <-time.After(time.Millisecond):
 		}
 	}
 }
 
-const tarBlock = 512
+const (
+	tarBlock    = 512
+	layersTries = 3
+)
 
 // layersWait is how long Docker may take to mount a container.
 const layersWait = 20 * time.Second
