@@ -10,8 +10,8 @@ import (
 
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
-	"github.com/checkpointctl/checkpointctl/internal/linux/sysctl"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
+	"github.com/checkpointctl/checkpointctl/internal/linux/sysctl"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/mounts"
 	"github.com/checkpointctl/checkpointctl/internal/preflight"

@@ -99,7 +99,11 @@ func (c *Client) mounted(ctx context.Context, dockerd int, id string) (layers, e
 	}
 	_, _ = end.Write(make([]byte, tarBlock))
 	_ = end.Close()
-	<-over // whatever it says: nothing was to be copied
+	select {
+	case <-over: //nolint:errcheck // nothing was to be copied
+	case <-ctx.Done():
+		return l, ctx.Err()
+	}
 	return l, nil
 }
 
