@@ -90,7 +90,7 @@ test-vm: bin/tools/gotestsum
 	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/vm/suite.sh
 
 # Restores by newer Dockers, beside the host's.
-restores = TestKindsOfContainers|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn|TestDockerServes|TestLogDrivers|TestRuntimeInstall|TestContainerdOfTheSystem|TestDockersThatCannotRestore|TestFilesIntoANewContainer|TestNewContainer$$
+restores = TestKindsOfContainers|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn|TestDockerServes|TestLogDrivers|TestRuntimeInstall|TestContainerdOfTheSystem|TestDockersThatCannotRestore|TestFilesIntoANewContainer$$
 test-dockers: setup bin/tools/gotestsum
 	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/dockers/suite.sh 26 28 28-containerd -- -test.run '$(restores)'
 

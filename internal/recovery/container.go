@@ -11,6 +11,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
 	"github.com/checkpointctl/checkpointctl/internal/linux/hold"
+	"github.com/checkpointctl/checkpointctl/internal/linux/netlock"
 	"github.com/checkpointctl/checkpointctl/internal/linux/netns"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
@@ -91,7 +92,7 @@ func (r *Recoverer) inContainer(ctx context.Context, c container) ([]Finding, er
 			list = append(list, Finding{What: "hold of what its clients send", Action: Undo, do: func(context.Context) error { return hold.Release(ns, now.ID) }})
 		}
 	}
-	lock, err := linux.FindNetworkLock(now.PID)
+	lock, err := netlock.Find(now.PID)
 	if lock.Found() {
 		list = append(list, Finding{What: "network lock", Action: Undo, do: func(context.Context) error { return lock.Remove() }})
 	}

@@ -42,7 +42,7 @@ var allowed = map[string][]string{
 	"internal/metadata":              {"internal/linux/sparse"},
 	"internal/metrics":               nil,
 	"internal/mounts":                nil,
-	"internal/recovery":              {"internal/criu", "internal/criuimg", "internal/docker", "internal/layer", "internal/linux", "internal/linux/hold", "internal/linux/netns", "internal/metadata", "internal/runtime"},
+	"internal/recovery":              {"internal/criu", "internal/criuimg", "internal/docker", "internal/layer", "internal/linux", "internal/linux/hold", "internal/linux/netlock", "internal/linux/netns", "internal/metadata", "internal/runtime"},
 	"internal/park":                  {"internal/docker", "internal/metadata", "internal/restore"},
 	"internal/podman":                {"internal/archive", "internal/checkpoint", "internal/criuimg", "internal/layer", "internal/metadata", "internal/seal"},
 	"internal/registry":              {"internal/archive", "internal/metadata"},
@@ -52,6 +52,7 @@ var allowed = map[string][]string{
 	"internal/signature":             nil,
 	"internal/linux/conntrack":       {"internal/linux/netns"},
 	"internal/linux/hold":            {"internal/linux/netns"},
+	"internal/linux/netlock":         {"internal/linux", "internal/linux/netns"},
 	"internal/linux/dockerproxy":     nil,
 	"internal/linux/netns":           nil,
 	"internal/linux/netns/netnstest": nil,
@@ -67,7 +68,7 @@ var allowed = map[string][]string{
 // users are the only packages that may import a library.
 var users = map[string][]string{
 	"github.com/ti-mo/":                              {"internal/linux/conntrack"},
-	"github.com/google/nftables":                     {"internal/linux/hold"},
+	"github.com/google/nftables":                     {"internal/linux/hold", "internal/linux/netlock"},
 	"github.com/spf13/viper":                         {"internal/config"},
 	"github.com/docker/docker/":                      {"internal/docker"},
 	"github.com/checkpoint-restore/go-criu/v7/crit/": {"internal/criuimg", "internal/criuimg/criuimgtest", "internal/snapshot"},
