@@ -109,10 +109,13 @@ func (s *imageSet) read(name string) {
 	}
 }
 
-// States of a task with memory, compel/include/uapi/task-state.h.
+// States of a task, compel/include/uapi/task-state.h. The first and the third have
+// memory.
 const (
 	taskAlive   = 1
+	taskDead    = 2
 	taskStopped = 3
+	taskZombie  = 6
 )
 
 func (s *imageSet) core(name string, e *criu_core.CoreEntry) {

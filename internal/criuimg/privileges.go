@@ -157,6 +157,10 @@ func (r *Restored) thread(name string, m proto.Message, ids map[string]string) {
 	if !ok {
 		return
 	}
+	if state := e.GetTc().GetTaskState(); state == taskDead || state == taskZombie {
+		r.unknown(name, m, nil)
+		return // it only exits: CRIU dumps and restores no privileges of it
+	}
 	t := Thread{Image: name, Namespaces: ids[strings.TrimPrefix(name, "core-")]}
 	if e.GetIds() != nil {
 		t.Namespaces = namespaces(e.GetIds())

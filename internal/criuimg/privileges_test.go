@@ -42,11 +42,16 @@ func thread(c *creds.CredsEntry, filtered bool) *criu_core.CoreEntry {
 
 func TestReadRestored(t *testing.T) {
 	one := proto.Uint32(1)
+	// Its parent has not waited for it: CRIU dumps its exit status alone.
+	zombie := &criu_core.CoreEntry{Mtype: criu_core.CoreEntry_X86_64.Enum(), Tc: &criu_core.TaskCoreEntry{
+		TaskState: proto.Uint32(taskDead), ExitCode: one, Personality: one, Flags: one, BlkSigset: proto.Uint64(0), Comm: proto.String("z"),
+	}}
 	images := func(flags uint32) map[string][]byte {
 		return map[string][]byte{
 			"core-1.img":  slices.Concat(head("CORE"), frame(t, thread(credentials(noNewPrivsField, 1, ambientField, 4, ambientField, 0), true), 0)),
 			"core-2.img":  slices.Concat(head("CORE"), frame(t, thread(credentials(), false), 0)),
 			"core-5.img":  slices.Concat(head("CORE"), frame(t, thread(credentials(99, 1), true), 0)),
+			"core-8.img":  slices.Concat(head("CORE"), frame(t, zombie, 0)),
 			"pstree.img":  slices.Concat(head("PSTREE"), frame(t, &pstree.PstreeEntry{Pid: one, Ppid: proto.Uint32(0), Pgid: one, Sid: one, Threads: []uint32{1, 2}}, 0)),
 			"seccomp.img": slices.Concat(head("SECCOMP"), frame(t, &seccomp.SeccompEntry{SeccompFilters: []*seccomp.SeccompFilter{{Filter: []byte("12345678"), Flags: &flags}}}, 0)),
 			"mountpoints-9.img": slices.Concat(head("MNTS"), frame(t, &mnt.MntEntry{
@@ -73,6 +78,9 @@ func TestReadRestored(t *testing.T) {
 		r, err := ReadRestored(Dir(dir))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if len(r.Threads) != 3 {
+			t.Fatalf("threads: %+v", r.Threads)
 		}
 		first, second := r.Threads[0], r.Threads[1]
 		if !first.NoNewPrivs || !first.Seccomp || first.Capabilities != 1|2<<32|4 || first.LSM != "docker-default" || !slices.Contains(first.UIDs, 0) {
