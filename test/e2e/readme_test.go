@@ -70,6 +70,9 @@ func scenes() map[string]scene {
 		"sudo checkpointctl export myapp before-upgrade --sign ~/.ssh/id_ed25519 -o - | ssh other sudo checkpointctl import - --signed-by /etc/checkpointctl/signers": {
 			skip: "it needs keys of the user's and the other host's: TestArchive has its own",
 		},
+		"sudo checkpointctl export myapp --format podman -o myapp.tar.zst": {
+			skip: "Podman lacks the image: TestPodmanRestores brings it",
+		},
 		"sudo checkpointctl push myapp before-upgrade registry.example/checkpoints/myapp:v1 --encrypt-to age1...": {
 			skip: "there is no such registry and no such key: TestRegistry has its own",
 		},
