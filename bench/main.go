@@ -2,7 +2,8 @@
 // containers, and writes the figures as JSON, a table and a chart.
 //
 //	go run ./bench            measure, then write docs/performance.{json,md,svg}
-//	go run ./bench -resume    measure the cases that the JSON lacks, and add them
+//	go run ./bench -resume    measure the cases that the JSON lacks, and add them; with
+//	                          -case those of them that are named
 //	go run ./bench -short     a small run that shows that it works; writes nothing
 //	go run ./bench -case small -peer "criu dump" -runs 3
 //	                          a part of it, printed; writes nothing
@@ -80,7 +81,7 @@ func run(ctx context.Context, o options) error {
 		}
 		return writeDocs(o.top, r)
 	}
-	if o.short || o.part() {
+	if o.short || o.part() && !o.resume {
 		r, err := measure(ctx, o, Results{}, func(Results) error { return nil })
 		if err == nil {
 			fmt.Print(markdown(r))
