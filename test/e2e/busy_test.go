@@ -27,7 +27,7 @@ func TestBusyServer(t *testing.T) {
 	// Else they run out of ports, on a fast machine.
 	clients := start(t, "--sysctl", "net.ipv4.tcp_tw_reuse=1", "--sysctl", "net.ipv4.ip_local_port_range=1024 65535", baseImage, "/workload", "knock", address, "4")
 	at := clients.await(100)
-	n := times(20)
+	n := times(12)
 	for range n {
 		server.checkpoint()
 		at = clients.await(at)
