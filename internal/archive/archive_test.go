@@ -39,7 +39,7 @@ func publish(t *testing.T, s metadata.Store, r metadata.Record, files map[string
 			t.Fatal(err)
 		}
 	}
-	r.Files, r.SizeBytes, err = metadata.Hash(d.Dir)
+	r.Files, r.SizeBytes, err = d.Hash()
 	if err == nil {
 		err = d.Publish(r)
 	}

@@ -107,7 +107,9 @@ func replaceFile(path string, data []byte) error {
 	return errors.Join(os.Rename(path+".new", path), syncPath(filepath.Dir(path)))
 }
 
-// Hash is the function Hash on the draft. Progress hears of the bytes.
+// Hash lists the regular files of the draft with size, SHA-256 and CRC-32C, but for
+// the record itself, and the bytes that they take on the disk. Zeros in the images of
+// memory take none there afterwards. Progress hears of the bytes.
 func (d *Draft) Hash() ([]File, int64, error) { return readHashes(d.Dir, true, d.Progress) }
 
 // Sync writes the draft through to the disk, unless it has NoSync. CRIU makes its images readable

@@ -20,11 +20,8 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
 )
 
-// Hash lists the regular files of a checkpoint's directory with size, SHA-256
-// and CRC-32C, but for the record itself, and the bytes that they take on the
-// disk. Zeros in the images of memory take none there afterwards.
-func Hash(dir string) ([]File, int64, error) { return readHashes(dir, true, nil) }
-
+// readHashes is Hash of any directory. Zeros stay where they are unless they are to be
+// punched out. report, if set, hears of the bytes.
 func readHashes(dir string, punch bool, report func(done, total int64)) ([]File, int64, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

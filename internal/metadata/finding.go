@@ -67,10 +67,10 @@ func (s Store) Adopt(f Finding) (string, error) {
 		return "", err
 	}
 	r.Checkpoint = name
-	if r.Files, r.SizeBytes, err = Hash(f.Path); err != nil {
+	d := &Draft{Dir: f.Path, store: s, container: r.Name, final: name}
+	if r.Files, r.SizeBytes, err = d.Hash(); err != nil {
 		return "", err
 	}
 	r.SumParts()
-	d := &Draft{Dir: f.Path, store: s, container: r.Name, final: name}
 	return s.Path(r.Name, name), d.Publish(r)
 }

@@ -22,7 +22,7 @@ func TestZerosInImagesOfMemoryTakeNoSpace(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	files, used, err := Hash(dir)
+	files, used, err := (&Draft{Dir: dir}).Hash()
 	if err != nil {
 		t.Fatal(err)
 	}

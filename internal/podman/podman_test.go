@@ -110,7 +110,7 @@ func publish(t *testing.T, r metadata.Record, content map[string][]byte, to *sea
 			t.Fatal(err)
 		}
 	}
-	r.Files, r.SizeBytes, err = metadata.Hash(d.Dir)
+	r.Files, r.SizeBytes, err = d.Hash()
 	if err == nil {
 		err = d.Publish(r)
 	}

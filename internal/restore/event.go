@@ -3,6 +3,7 @@ package restore
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -54,7 +55,7 @@ func memory(c docker.Container, from source, lazy bool) (m Memory) {
 		return m
 	}
 	for _, images := range from.ImageDirs() {
-		m.Bytes += criuimg.PagesSize(from.dir + "/" + images)
+		m.Bytes += criuimg.PagesSize(filepath.Join(from.dir, images))
 	}
 	m.Back = func() int64 {
 		data, _ := os.ReadFile(file)
