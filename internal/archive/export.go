@@ -192,7 +192,7 @@ func (t *writer) file(ctx context.Context, entry string, f metadata.File, in io.
 		}
 	}
 	sum := sha256.New()
-	n, err := io.CopyBuffer(io.MultiWriter(t, sum, p), struct{ io.Reader }{&stoppable{ctx, in}}, make([]byte, 256<<10))
+	n, err := io.CopyBuffer(io.MultiWriter(t, sum, p), Stoppable(ctx, in), make([]byte, 256<<10))
 	if errors.Is(err, tar.ErrWriteTooLong) || err == nil && n != f.SizeBytes {
 		return &differsError{fmt.Sprintf("does not have the %d bytes that were recorded", f.SizeBytes)}
 	}
@@ -230,7 +230,10 @@ func (p *progress) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// stoppable ends with its context.
+// Stoppable returns a reader that fails once its context has ended. It is nothing but a
+// reader, so that io.Copy comes back to it for each buffer.
+func Stoppable(ctx context.Context, in io.Reader) io.Reader { return &stoppable{ctx, in} }
+
 type stoppable struct {
 	ctx context.Context
 	in  io.Reader

@@ -43,7 +43,7 @@ func (e Export) image(ctx context.Context, rec *metadata.Record) (*os.File, erro
 		return nil, err
 	}
 	sum := sha256.New()
-	n, err := io.Copy(io.MultiWriter(out, sum), &stoppable{ctx, in})
+	n, err := io.Copy(io.MultiWriter(out, sum), Stoppable(ctx, in))
 	if err == nil {
 		_, err = out.Seek(0, io.SeekStart)
 	}

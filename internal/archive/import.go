@@ -53,7 +53,7 @@ type Import struct {
 // checkpoint. It appears by one rename when all of it is there and as the record
 // says; after an error nothing is left.
 func (i Import) Read(ctx context.Context, r io.Reader) (metadata.Record, error) {
-	plain, closeAll, err := opened(&stoppable{ctx, r}, i.Identities)
+	plain, closeAll, err := opened(Stoppable(ctx, r), i.Identities)
 	if err != nil {
 		return metadata.Record{}, err
 	}

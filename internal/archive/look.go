@@ -117,7 +117,7 @@ func unpack(ctx context.Context, from io.Reader, ids seal.Identities, dir string
 	if err != nil {
 		return nil, err
 	}
-	in, closeAll, err := opened(&stoppable{ctx, from}, ids)
+	in, closeAll, err := opened(Stoppable(ctx, from), ids)
 	if err != nil {
 		return nil, err
 	}

@@ -189,7 +189,7 @@ func (j *joined) Read(p []byte) (int, error) {
 				return 0, err
 			}
 			j.stored = stored
-			if j.plain, j.closed, err = opened(&stoppable{j.ctx, stored}, j.i.Identities); err != nil {
+			if j.plain, j.closed, err = opened(Stoppable(j.ctx, stored), j.i.Identities); err != nil {
 				return 0, err
 			}
 		}

@@ -151,7 +151,7 @@ func (c *Checkpoint) copyTo(ctx context.Context, to io.Writer, f archive.Source)
 	}
 	defer in.Close()
 	sum := sha256.New()
-	n, err := io.CopyBuffer(io.MultiWriter(to, sum), &stoppable{ctx, in}, make([]byte, 256<<10))
+	n, err := io.CopyBuffer(io.MultiWriter(to, sum), archive.Stoppable(ctx, in), make([]byte, 256<<10))
 	switch {
 	case err != nil:
 		return err
@@ -177,19 +177,6 @@ func (c *Checkpoint) read(ctx context.Context, name string, into any) error {
 		return nil
 	}
 	return fs.ErrNotExist
-}
-
-// stoppable ends with its context.
-type stoppable struct {
-	ctx context.Context
-	in  io.Reader
-}
-
-func (s *stoppable) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return s.in.Read(p)
 }
 
 // tree is a tar of files, as Podman unpacks it.
