@@ -90,6 +90,11 @@ func (a *agent) restore() (err error) {
 			}
 		}()
 	}()
+	groups, err := a.call.findCgroups()
+	if err != nil {
+		return a.over(err)
+	}
+	a.req.CRIUConfig = append(a.req.CRIUConfig, groups.config(a.control.Path(runtime.CgroupYard))...)
 	if err := prepareBundle(linux.Option(a.call.rest, "--bundle"), a.call.id, a.control, a.req); err != nil {
 		return a.over(err)
 	}
@@ -103,7 +108,7 @@ func (a *agent) restore() (err error) {
 		}
 		fetchEnded = a.fetch.ended
 	}
-	if a.runc, err = startRunc(a.call, a.control, a.req); err != nil {
+	if a.runc, err = startRunc(a.call, a.control, a.req, groups); err != nil {
 		return a.over(err)
 	}
 	deadline := time.After(a.req.Deadline)

@@ -29,7 +29,7 @@ type runc struct {
 // startRunc starts `runc restore` with the global options that the shim gave to
 // `runc create`. It does not inherit the shim's log: the error would be there
 // before anybody looks.
-func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, error) {
+func startRunc(c call, control runtime.Control, req runtime.Request, groups cgroups) (*runc, error) {
 	path, err := findRunc()
 	if err != nil {
 		return nil, err
@@ -66,7 +66,13 @@ func startRunc(c call, control runtime.Control, req runtime.Request) (*runc, err
 		Path: path, Args: append(line, c.id), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Env: append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")), // runc looks criu up
 	}
-	if err := isolated(cmd.Start); err != nil {
+	err = isolated(func() error {
+		if err := groups.bind(control.Path(runtime.CgroupYard)); err != nil {
+			return err
+		}
+		return cmd.Start()
+	})
+	if err != nil {
 		return nil, err
 	}
 	r.tasks.Runc = runtime.FindTask(cmd.Process.Pid)

@@ -206,9 +206,13 @@ func (m *Creator) refuse(ctx context.Context, req Request) (mounts.Plan, error) 
 func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Plan) (criu.Result, error) {
 	c := req.Container
 	ns, emptyNet := namespaces(c)
+	yard, err := linux.CgroupYard()
+	if err != nil {
+		return criu.Result{}, err
+	}
 	r := criu.Request{
 		PID: c.PID, Root: c.RootFS, ImageDir: j.images, External: plan.External(),
-		ExternalNS: ns, EmptyNetNS: emptyNet, Parent: j.parentDir, Options: j.options, Watched: req.watched,
+		ExternalNS: ns, EmptyNetNS: emptyNet, CgroupYard: yard, Parent: j.parentDir, Options: j.options, Watched: req.watched,
 		// Its tasks would run at once, with their sockets in repair mode. The
 		// recovery thaws them last.
 		BeforeEnd: func() {

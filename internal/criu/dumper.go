@@ -35,6 +35,7 @@ type Request struct {
 	// them: net[INODE]:extRootNetNS.
 	ExternalNS []string
 	EmptyNetNS bool // the network namespace's content is made again by Docker
+	CgroupYard string // see linux.CgroupYard; empty for none
 	// Parent is the image directory that this one continues, relative to
 	// ImageDir; empty for none. It needs Options.TrackMem.
 	Parent  string

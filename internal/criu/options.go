@@ -111,6 +111,9 @@ func rpcOptions(req Request, to images) (*rpc.CriuOpts, func(), error) {
 		// dedup_one_iovec): never into a checkpoint that others restore from.
 		opts.AutoDedup = proto.Bool(o.AutoDedup && req.Parent == "")
 	}
+	if req.CgroupYard != "" {
+		opts.CgroupYard = proto.String(req.CgroupYard)
+	}
 	if to.freezeCgroup != "" {
 		opts.FreezeCgroup = proto.String(to.freezeCgroup)
 	}

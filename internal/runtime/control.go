@@ -29,6 +29,7 @@ const (
 	SocketFile  = "control.sock"
 	RuncLog     = "runc.log"
 	CRIUConfig  = "criu.conf"
+	CgroupYard  = "cgroups" // a directory, with mounts in the agent's mount namespace
 )
 
 // Request is a restore that the next `docker start` of a container performs.

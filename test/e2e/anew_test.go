@@ -50,6 +50,7 @@ func TestNewContainer(t *testing.T) {
 	}
 	n.goesOn(at)
 	now := n.inspect()
+	n.inItsCgroup()
 	if now.Config.Labels["app"] != "shop" || now.Config.Image != baseImage || !strings.Contains(docker(t, "port", n.name), published) {
 		t.Errorf("made %+v", now.Config)
 	}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/checkpointctl/checkpointctl/internal/linux"
+)
+
+// cgroups are what CRIU must know of the container's.
+type cgroups struct {
+	mounts map[string]string // see linux.CgroupMounts
+	root   string            // of the container's on v2, empty on v1
+}
+
+// findCgroups returns them for a container that is about to be created.
+func (c call) findCgroups() (found cgroups, err error) {
+	if found.mounts, err = linux.CgroupMounts(); err != nil {
+		return found, err
+	}
+	own, err := linux.ReadCgroups(os.Getpid())
+	if err != nil || own.Mode != "v2" {
+		return found, err
+	}
+	data, err := os.ReadFile(filepath.Join(linux.Option(c.rest, "--bundle"), "config.json"))
+	if err != nil {
+		return found, err
+	}
+	var spec struct {
+		Linux struct {
+			CgroupsPath string `json:"cgroupsPath"`
+		} `json:"linux"`
+	}
+	if err := json.Unmarshal(data, &spec); err != nil {
+		return found, err
+	}
+	found.root, err = cgroupPath(spec.Linux.CgroupsPath, slices.Contains(c.globals, "--systemd-cgroup"))
+	return found, err
+}
+
+// config returns lines of CRIU's configuration. On v2 runc does not tell CRIU which
+// cgroup the container has, as it does on v1 (criuApplyCgroups in
+// libcontainer/criu_linux.go, 1.1 to 1.4). CRIU would make the one that was dumped,
+// which is another container's if this one was made from a checkpoint, and restore the
+// tasks into that.
+func (c cgroups) config(yard string) []string {
+	var lines []string
+	if c.mounts != nil {
+		lines = append(lines, "cgroup-yard "+yard)
+	}
+	if c.root != "" {
+		lines = append(lines, "cgroup-root "+c.root)
+	}
+	return lines
+}
+
+// bind makes the directory that config names, in the mount namespace of the caller.
+func (c cgroups) bind(yard string) error {
+	for name, mounted := range c.mounts {
+		at := filepath.Join(yard, name)
+		if err := os.MkdirAll(at, 0o700); err != nil {
+			return err
+		}
+		if err := unix.Mount(mounted, at, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("binding %s: %w", mounted, err)
+		}
+	}
+	return nil
+}
+
+// cgroupPath returns where runc puts a container on cgroup v2: cgroupsPath of its
+// config.json itself, or of SLICE:PREFIX:NAME the scope that it has systemd make
+// (getUnitName and ExpandSlice in runc's cgroups/systemd).
+func cgroupPath(cgroupsPath string, systemd bool) (string, error) {
+	if !systemd {
+		if !path.IsAbs(cgroupsPath) {
+			return "", fmt.Errorf("the cgroup %q is not an absolute path", cgroupsPath)
+		}
+		return path.Clean(cgroupsPath), nil
+	}
+	parts := strings.Split(cgroupsPath, ":")
+	if len(parts) != 3 || parts[2] == "" {
+		return "", fmt.Errorf("the cgroup %q is not SLICE:PREFIX:NAME", cgroupsPath)
+	}
+	slice, prefix, unit := parts[0], parts[1], parts[2]
+	if slice == "" {
+		slice = "system.slice"
+	}
+	if !strings.HasSuffix(unit, ".slice") {
+		if prefix != "" {
+			unit = prefix + "-" + unit
+		}
+		unit += ".scope"
+	}
+	dir := "/"
+	if slice != "-.slice" { // the root
+		name := strings.TrimSuffix(slice, ".slice")
+		for i, c := range name + "-" { // a-b.slice lies in a.slice
+			if c == '-' {
+				dir = path.Join(dir, name[:i]+".slice")
+			}
+		}
+	}
+	return path.Join(dir, unit), nil
+}
