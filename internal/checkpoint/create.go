@@ -212,7 +212,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 	}
 	r := criu.Request{
 		PID: c.PID, Root: c.RootFS, ImageDir: j.images, External: plan.External(),
-		ExternalNS: ns, EmptyNetNS: emptyNet, CgroupYard: yard, Parent: j.parentDir, Options: j.options, Watched: req.watched,
+		ExternalNS: ns, EmptyNetNS: emptyNet, CgroupYard: yard, EmptyTmpfs: emptyTmpfs(c, plan), Parent: j.parentDir, Options: j.options, Watched: req.watched,
 		// Its tasks would run at once, with their sockets in repair mode. The
 		// recovery thaws them last.
 		BeforeEnd: func() {

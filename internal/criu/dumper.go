@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -31,10 +32,14 @@ type Request struct {
 	Root     string            // the container's root filesystem on the host
 	ImageDir string            // exists, empty
 	External map[string]string // CRIU ext-mount key to value
+	// EmptyTmpfs are the paths of tmpfs that stay empty, and their directories. CRIU
+	// would run tar for each with the tasks frozen, 5 ms where processes are slow to
+	// start. They are packed without it, see criuimg.PackTmpfs.
+	EmptyTmpfs map[string]fs.FileInfo
 	// ExternalNS are namespaces that belong to somebody else, as CRIU writes
 	// them: net[INODE]:extRootNetNS.
 	ExternalNS []string
-	EmptyNetNS bool // the network namespace's content is made again by Docker
+	EmptyNetNS bool   // the network namespace's content is made again by Docker
 	CgroupYard string // see linux.CgroupYard; empty for none
 	// Parent is the image directory that this one continues, relative to
 	// ImageDir; empty for none. It needs Options.TrackMem.
@@ -139,11 +144,33 @@ func (d *Dumper) Dump(ctx context.Context, req Request) (Result, error) {
 			return Result{}, err
 		}
 	}
-	if err := w.run(ctx, req, to, w.Dump, req.PostDump); err != nil {
+	err = w.run(ctx, req, to, w.Dump, func(frozen time.Time) (err error) {
+		if !req.Options.LeaveRunning { // the images must be whole before the tasks are killed
+			err = req.pack()
+		}
+		if err == nil && req.PostDump != nil {
+			err = req.PostDump(frozen)
+		}
+		return err
+	})
+	if err == nil && req.Options.LeaveRunning {
+		err = req.pack()
+	}
+	if err != nil {
 		return Result{}, err
 	}
 	res.Stats = criuimg.ReadStats(criuimg.Dir(req.ImageDir))
 	return res, nil
+}
+
+// emptyTmpfs is the key of external mounts that become tmpfs in the images.
+const emptyTmpfs = "checkpointctl-tmpfs"
+
+func (r Request) pack() error {
+	if len(r.EmptyTmpfs) == 0 {
+		return nil
+	}
+	return criuimg.PackTmpfs(r.ImageDir, emptyTmpfs, r.EmptyTmpfs)
 }
 
 // PreDump makes req.Rounds alone. The tasks run on.

@@ -123,5 +123,8 @@ func rpcOptions(req Request, to images) (*rpc.CriuOpts, func(), error) {
 	for k, v := range req.External {
 		opts.ExtMnt = append(opts.ExtMnt, &rpc.ExtMountMap{Key: proto.String(k), Val: proto.String(v)})
 	}
+	for path := range req.EmptyTmpfs {
+		opts.ExtMnt = append(opts.ExtMnt, &rpc.ExtMountMap{Key: proto.String(path), Val: proto.String(emptyTmpfs)})
+	}
 	return opts, func() { _ = dir.Close() }, nil
 }

@@ -13,6 +13,23 @@ import (
 // left out. CRIU makes such a mount only if what is mounted there by whoever restores is a
 // shared mount (criu/mount-v2.c, restore_one_sharing).
 func WithoutMasters(images fs.FS) (map[string][]byte, error) {
+	return changeMounts(images, func(entries []*mnt.MntEntry) bool {
+		inside, changed := map[uint32]bool{}, false
+		for _, e := range entries {
+			inside[e.GetSharedId()] = true
+		}
+		for _, e := range entries {
+			if e.GetMasterId() != 0 && !inside[e.GetMasterId()] {
+				changed, e.MasterId = true, proto.Uint32(0)
+			}
+		}
+		return changed
+	})
+}
+
+// changeMounts returns the images of mounts, by name, whose entries change says that it
+// has changed.
+func changeMounts(images fs.FS, change func([]*mnt.MntEntry) bool) (map[string][]byte, error) {
 	found, err := fs.Glob(images, "mountpoints-*.img")
 	if err != nil {
 		return nil, err
@@ -20,24 +37,16 @@ func WithoutMasters(images fs.FS) (map[string][]byte, error) {
 	changed := map[string][]byte{}
 	for _, name := range found {
 		var entries []*mnt.MntEntry
-		inside := map[uint32]bool{}
 		err := Decode(images, name, func(m proto.Message) error {
 			if e, ok := m.(*mnt.MntEntry); ok {
 				entries = append(entries, e)
-				inside[e.GetSharedId()] = true
 			}
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
-		outside := false
-		for _, e := range entries {
-			if e.GetMasterId() != 0 && !inside[e.GetMasterId()] {
-				outside, e.MasterId = true, proto.Uint32(0)
-			}
-		}
-		if !outside {
+		if !change(entries) {
 			continue
 		}
 		if changed[name], err = encodeMounts(entries); err != nil {

@@ -5,6 +5,7 @@ package mounts
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
@@ -23,6 +24,8 @@ type Mount struct {
 	// Shared and Master are the peer groups that changes go to and come from; 0 for
 	// none.
 	Shared, Master int
+	// ReadOnly says that the filesystem is, not only this mount of it.
+	ReadOnly bool
 }
 
 // Parse reads a mountinfo table. Octal escapes in paths are undone.
@@ -39,6 +42,7 @@ func Parse(r io.Reader) ([]Mount, error) {
 		m := Mount{
 			ID: i.ID, Parent: i.Parent, Root: i.Root, Path: i.Mountpoint,
 			FSType: i.FSType, Source: i.Source, Options: i.Options,
+			ReadOnly: slices.Contains(strings.Split(i.VFSOptions, ","), "ro"),
 		}
 		for _, field := range strings.Fields(i.Optional) {
 			_, _ = fmt.Sscanf(field, "shared:%d", &m.Shared)

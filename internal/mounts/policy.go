@@ -3,6 +3,7 @@ package mounts
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -193,6 +194,22 @@ func (p Plan) Refused() error {
 		return nil
 	}
 	return &RefusedError{Items: items}
+}
+
+// ReadOnlyTmpfs returns the paths of tmpfs that CRIU would dump and nobody can write
+// to, such as those over masked directories; without those that have mounts below.
+func (p Plan) ReadOnlyTmpfs() []string {
+	var paths []string
+	for _, i := range p.Items {
+		m := i.Mount
+		below := func(o Item) bool {
+			return strings.HasPrefix(o.Mount.Path, m.Path+"/") || o.Mount.Path == m.Path && o.Mount.ID != m.ID
+		}
+		if i.Action == Dump && m.FSType == "tmpfs" && m.Root == "/" && m.ReadOnly && !slices.ContainsFunc(p.Items, below) {
+			paths = append(paths, m.Path)
+		}
+	}
+	return paths
 }
 
 // External returns the ext-mount map that CRIU takes.
