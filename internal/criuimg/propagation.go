@@ -14,17 +14,39 @@ import (
 // shared mount (criu/mount-v2.c, restore_one_sharing).
 func WithoutMasters(images fs.FS) (map[string][]byte, error) {
 	return changeMounts(images, func(entries []*mnt.MntEntry) bool {
-		inside, changed := map[uint32]bool{}, false
-		for _, e := range entries {
-			inside[e.GetSharedId()] = true
+		slaves := slavesOf(entries)
+		for _, e := range slaves {
+			e.MasterId = proto.Uint32(0)
 		}
-		for _, e := range entries {
-			if e.GetMasterId() != 0 && !inside[e.GetMasterId()] {
-				changed, e.MasterId = true, proto.Uint32(0)
-			}
-		}
-		return changed
+		return slaves != nil
 	})
+}
+
+// Slaves returns the paths of the mounts that get the changes that are made to one outside
+// of the container.
+func Slaves(images fs.FS) (map[string]bool, error) {
+	paths := map[string]bool{}
+	_, err := changeMounts(images, func(entries []*mnt.MntEntry) bool {
+		for _, e := range slavesOf(entries) {
+			paths[e.GetMountpoint()] = true
+		}
+		return false
+	})
+	return paths, err
+}
+
+// slavesOf are the mounts whose master is not in the container.
+func slavesOf(entries []*mnt.MntEntry) (slaves []*mnt.MntEntry) {
+	inside := map[uint32]bool{}
+	for _, e := range entries {
+		inside[e.GetSharedId()] = true
+	}
+	for _, e := range entries {
+		if e.GetMasterId() != 0 && !inside[e.GetMasterId()] {
+			slaves = append(slaves, e)
+		}
+	}
+	return slaves
 }
 
 // changeMounts returns the images of mounts, by name, whose entries change says that it

@@ -21,6 +21,10 @@ func TestWithoutMasters(t *testing.T) {
 		"mountpoints-13.img": {Data: criuimgtest.Image(t, "MNTS", entry(1, 0, 7), entry(2, 9, 0), entry(3, 0, 9))},
 		"mountpoints-14.img": {Data: criuimgtest.Image(t, "MNTS", entry(1, 5, 0), entry(2, 0, 5))},
 	}
+	slaves, err := Slaves(images)
+	if err != nil || len(slaves) != 1 || !slaves["/data"] {
+		t.Errorf("slaves %v, %v", slaves, err)
+	}
 	changed, err := WithoutMasters(images)
 	if err != nil || len(changed) != 1 {
 		t.Fatal(len(changed), err)

@@ -131,6 +131,9 @@ func (m *Maker) draft(ctx context.Context, rec metadata.Record, n New, p *prepar
 	if err := m.open(ctx, p, rec); err != nil {
 		return docker.Draft{}, err
 	}
+	if err := hostFitsImages(p.from); err != nil {
+		return docker.Draft{}, err
+	}
 	var from docker.Creation
 	data, err := os.ReadFile(filepath.Join(p.from.dir, checkpoint.CreationFile))
 	if errors.Is(err, os.ErrNotExist) {

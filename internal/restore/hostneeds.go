@@ -3,11 +3,16 @@ package restore
 import (
 	"fmt"
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/docker/go-units"
+	"github.com/moby/sys/mountinfo"
 
 	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
 // hostGives says what this host cannot give of what the tasks had; empty for
@@ -36,10 +41,12 @@ func ringSize(requests, possibleCPUs int) int64 {
 	return int64((header + event*events + page - 1) / page * page)
 }
 
-// hostFitsMemory returns ErrIncompatible if this host cannot give the tasks their
-// huge pages, or their rings for asynchronous I/O in their size.
-func hostFitsMemory(from source) error {
-	needs, err := criuimg.ReadHostNeeds(criuimg.Dir(from.dir))
+// hostFitsImages returns ErrIncompatible if this host cannot give the tasks their huge
+// pages, their rings for asynchronous I/O in their size, or mounts that get the changes
+// of the host's.
+func hostFitsImages(from source) error {
+	images := criuimg.Dir(from.dir)
+	needs, err := criuimg.ReadHostNeeds(images)
 	if err != nil {
 		return damaged(from.Record, []string{err.Error()})
 	}
@@ -49,8 +56,40 @@ func hostFitsMemory(from source) error {
 			return err
 		}
 	}
-	if why := hostGives(needs, cpus, linux.FreeHugePages); why != "" {
+	why := hostGives(needs, cpus, linux.FreeHugePages)
+	if why == "" {
+		slaves, err := criuimg.Slaves(images)
+		if err != nil {
+			return damaged(from.Record, []string{err.Error()})
+		}
+		list, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup"))
+		if err != nil {
+			return err
+		}
+		why = privateHere(from.Mounts, slaves, list)
+	}
+	if why != "" {
 		return fmt.Errorf("%w: %s/%s %s", ErrIncompatible, from.Name, from.Checkpoint, why)
 	}
 	return nil
+}
+
+// privateHere says which hierarchy of cgroups v1, bound by the runtime, is a private mount
+// here, while the container's mount of it got the changes of the host's: CRIU fails to
+// make such a mount from a private one (restore_one_sharing in criu/mount-v2.c). Empty is
+// for none.
+func privateHere(mounts []metadata.Mount, slaves map[string]bool, list []*mountinfo.Info) string {
+	for _, m := range mounts {
+		if m.FSType != "cgroup" || !slaves[m.Path] {
+			continue
+		}
+		controller, _, _ := strings.Cut(filepath.Base(m.Path), ",")
+		for _, host := range list {
+			has := strings.Split(host.VFSOptions, ",")
+			if host.Optional == "" && (slices.Contains(has, controller) || slices.Contains(has, "name="+controller)) {
+				return fmt.Sprintf("has a mount of %s that gets the changes of the host's, which is private here (mount --make-shared %s)", m.Path, host.Mountpoint)
+			}
+		}
+	}
+	return ""
 }

@@ -7,10 +7,12 @@ import (
 	"testing"
 	"unsafe"
 
+	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/linux"
+	"github.com/checkpointctl/checkpointctl/internal/metadata"
 )
 
 func TestHostGives(t *testing.T) {
@@ -39,6 +41,27 @@ func TestHostGives(t *testing.T) {
 		})
 		if (why == "") != (test.why == "") || !strings.Contains(why, test.why) {
 			t.Errorf("%s: %q, want %q", name, why, test.why)
+		}
+	}
+}
+
+func TestPrivateHere(t *testing.T) {
+	mounts := []metadata.Mount{{Path: "/sys/fs/cgroup/cpu,cpuacct", FSType: "cgroup"}, {Path: "/sys/fs/cgroup/systemd", FSType: "cgroup"}, {Path: "/data", FSType: "ext4"}}
+	cpu := &mountinfo.Info{Mountpoint: "/c/cpu", VFSOptions: "rw,cpu,cpuacct"}
+	systemd := &mountinfo.Info{Mountpoint: "/c/systemd", VFSOptions: "rw,xattr,name=systemd", Optional: "shared:7"}
+	for name, test := range map[string]struct {
+		slave string
+		mount *mountinfo.Info
+		why   string
+	}{
+		"private":            {"/sys/fs/cgroup/cpu,cpuacct", cpu, "mount --make-shared /c/cpu"},
+		"shared":             {"/sys/fs/cgroup/systemd", systemd, ""},
+		"of another mount":   {"/data", cpu, ""},
+		"not mounted at all": {"/sys/fs/cgroup/systemd", cpu, ""},
+	} {
+		got := privateHere(mounts, map[string]bool{test.slave: true}, []*mountinfo.Info{test.mount})
+		if (got == "") != (test.why == "") || !strings.Contains(got, test.why) {
+			t.Errorf("%s: %q", name, got)
 		}
 	}
 }

@@ -17,8 +17,7 @@ import (
 )
 
 // resourcesFit returns ErrIncompatible if the container's memory limit is too low
-// for what the images hold, this host lacks huge pages or makes other rings for
-// asynchronous I/O, or a port that they have is taken in the network
+// for what the images hold, or a port that they have is taken in the network
 // namespace that the container shares.
 func (r *Restorer) resourcesFit(ctx context.Context, c docker.Container, from source, o Options) error {
 	name := from.Name + "/" + from.Checkpoint
@@ -31,9 +30,6 @@ func (r *Restorer) resourcesFit(ctx context.Context, c docker.Container, from so
 			return fmt.Errorf("%w: %s has %s of memory, but container %s may have %s (docker update --memory)",
 				ErrIncompatible, name, units.BytesSize(float64(need)), c.Name, units.BytesSize(float64(limit)))
 		}
-	}
-	if err := hostFitsMemory(from); err != nil {
-		return err
 	}
 	ns, shares, err := r.sharedNetNS(ctx, c)
 	if err != nil || !shares {

@@ -142,6 +142,9 @@ func (r *Restorer) prepare(ctx context.Context, c docker.Container, rec metadata
 		// What the images hold is known only now.
 		p.plan.decide(c, p.from.Record, o)
 	}
+	if err := hostFitsImages(p.from); err != nil {
+		return p, err
+	}
 	if err := addressesFit(c, p.from, o); err != nil {
 		return p, err
 	}
