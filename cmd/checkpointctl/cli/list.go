@@ -9,12 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
 	"slices"
 	"strings"
 	"text/template"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/checkpointctl/checkpointctl/internal/config"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
@@ -84,7 +86,10 @@ func runList(ctx context.Context, d *deps, o listOptions) error {
 	slices.SortStableFunc(list, compare)
 	switch {
 	case o.format != "":
-		err = eachRecord(d, store, list, func(r fetched) error { return printFormat(d.out, form, r) })
+		err = eachRecord(d, store, list, func(w io.Writer, r fetched) error { return printFormat(w, form, r) }, func(text []byte) error {
+			_, err := d.out.Write(text)
+			return err
+		})
 	case d.quiet:
 		out := bufio.NewWriter(d.out)
 		for _, s := range list {
@@ -99,21 +104,39 @@ func runList(ctx context.Context, d *deps, o listOptions) error {
 	return errors.Join(err, damaged)
 }
 
-// eachRecord reads the records one after the other: thousands at once would take
-// hundreds of megabytes. One that was removed meanwhile is left out.
-func eachRecord(d *deps, store metadata.Store, list []metadata.Summary, do func(fetched) error) error {
+// eachRecord has the records written, some of them at once, and hands on what was
+// written in the order of the list: thousands at once would take hundreds of megabytes.
+// One that was removed meanwhile is left out.
+func eachRecord(d *deps, store metadata.Store, list []metadata.Summary, write func(io.Writer, fetched) error, print func(text []byte) error) error {
+	const atOnce = 32
 	running := fetches()
-	for _, s := range list {
-		r, err := store.Get(s.Name, s.Checkpoint)
-		switch {
-		case errors.Is(err, metadata.ErrNoCheckpoint):
-			continue
-		case err != nil:
-			d.log.Warn(err)
-			continue
+	for some := range slices.Chunk(list, atOnce) {
+		texts, damaged := make([]bytes.Buffer, len(some)), make([]error, len(some))
+		var g errgroup.Group
+		g.SetLimit(runtime.NumCPU())
+		for i, s := range some {
+			g.Go(func() error {
+				r, err := store.Get(s.Name, s.Checkpoint)
+				if err != nil {
+					damaged[i] = err
+					return nil
+				}
+				return write(&texts[i], fetched{r, fetchFrom(running, store.Path(s.Name, s.Checkpoint))})
+			})
 		}
-		if err := do(fetched{r, fetchFrom(running, store.Path(s.Name, s.Checkpoint))}); err != nil {
+		if err := g.Wait(); err != nil {
 			return err
+		}
+		for i := range some {
+			switch err := damaged[i]; {
+			case errors.Is(err, metadata.ErrNoCheckpoint):
+			case err != nil:
+				d.log.Warn(err)
+			default:
+				if err := print(texts[i].Bytes()); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return nil
@@ -122,15 +145,13 @@ func eachRecord(d *deps, store metadata.Store, list []metadata.Summary, do func(
 // printRecords writes one JSON array, as printJSON would.
 func printRecords(d *deps, store metadata.Store, list []metadata.Summary) error {
 	before := "[\n  "
-	err := eachRecord(d, store, list, func(r fetched) error {
-		var one bytes.Buffer
-		enc := json.NewEncoder(&one)
+	err := eachRecord(d, store, list, func(w io.Writer, r fetched) error {
+		enc := json.NewEncoder(w)
 		enc.SetIndent("  ", "  ")
 		enc.SetEscapeHTML(false)
-		if err := enc.Encode(r); err != nil {
-			return err
-		}
-		_, err := fmt.Fprintf(d.out, "%s%s", before, bytes.TrimSuffix(one.Bytes(), []byte("\n")))
+		return enc.Encode(r)
+	}, func(text []byte) error {
+		_, err := fmt.Fprintf(d.out, "%s%s", before, bytes.TrimSuffix(text, []byte("\n")))
 		before = ",\n  "
 		return err
 	})
