@@ -7,7 +7,7 @@ GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LIBEXEC = libexec/checkpointctl
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build tar runtime install packages demo picture test unit lint e2e apps test-packages test-vm test-dockers test-dockers-more soak fuzz bench bench-short setup clean
+.PHONY: build tar runtime install packages demo picture test test-all unit lint e2e e2e-core e2e-long apps test-packages test-vm test-dockers test-dockers-more soak fuzz bench bench-short setup clean
 
 build: tar runtime
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
@@ -48,8 +48,12 @@ demo:
 picture: build
 	scripts/picture.sh
 
-# Everything, on real Docker and CRIU. A test that cannot run fails.
-test: setup unit lint e2e apps
+# For a change, on real Docker and CRIU: a quarter of an hour at most, on two cores.
+test: setup unit e2e-core
+	@echo "these tests passed; make test-all runs the others, too"
+
+# Everything. A test that cannot run fails.
+test-all: test lint e2e apps
 	$(MAKE) -j2 test-dockers test-vm test-packages # they have little to do with each other, and wait a lot
 	@echo "all tests passed"
 
@@ -67,12 +71,17 @@ gotestsum = PATH=$(dir $(GO)):$$PATH bin/tools/gotestsum --format testname
 bin/tools/gotestsum: tools/go.mod
 	GOTOOLCHAIN=auto $(GO) -C tools build -o ../bin/tools/ gotest.tools/gotestsum
 
-e2e: bin/tools/gotestsum
+# The suite is in two parts, by the names in test/e2e/long.txt.
+long := $(shell sed -n '/^Test/{s,/,$$/^,g;s/.*/^&$$/p}' test/e2e/long.txt | paste -sd'|')
+e2e: e2e-core e2e-long
+e2e-core: part = -skip '$(long)'
+e2e-long: part = -run '$(long)'
+e2e-core e2e-long: bin/tools/gotestsum
 	$(GO) vet -tags e2e ./test/e2e/...
-	rm -f bin/e2e-rerun.txt # one that fails beside others is run once more, alone, and named at the end
+	rm -f bin/$@-rerun.txt # one that fails beside others is run once more, alone, and named at the end
 	$(gotestsum) --packages ./test/e2e/ --rerun-fails=1 --rerun-fails-max-failures=4 --rerun-fails-run-root-test \
-		--rerun-fails-report bin/e2e-rerun.txt -- -tags e2e -count=1 -timeout 40m -parallel 3
-	@test ! -s bin/e2e-rerun.txt || sed '1i e2e: these failed at first and passed alone; see why:' bin/e2e-rerun.txt
+		--rerun-fails-report bin/$@-rerun.txt -- -tags e2e -count=1 -timeout 40m -parallel 3 $(part)
+	@test ! -s bin/$@-rerun.txt || sed '1i e2e: these failed at first and passed alone; see why:' bin/$@-rerun.txt
 
 # Real applications under load, once each. scripts/apps.sh does it often, for
 # the table of docs/reliability.md.

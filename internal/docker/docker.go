@@ -108,10 +108,11 @@ func translate(ref string, err error) error {
 
 // Daemon is what the daemon says of itself.
 type Daemon struct {
-	Version, Runc, RootDir, Driver, CgroupVersion, DefaultRuntime string
-	Runtimes                                                      map[string]string // path or type, by name
-	Rootless, UsernsRemap                                         bool
-	Seccomp, AppArmor                                             bool // of containers by default
+	Version, Runc, RootDir, Driver, DefaultRuntime string
+	CgroupVersion, CgroupDriver                    string
+	Runtimes                                       map[string]string // path or type, by name
+	Rootless, UsernsRemap                          bool
+	Seccomp, AppArmor                              bool // of containers by default
 }
 
 // WithRuntime returns the names of the containers, running or not, that were
@@ -176,7 +177,7 @@ func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
 	}
 	d := Daemon{
 		Version: i.ServerVersion, RootDir: i.DockerRootDir, Driver: i.Driver,
-		CgroupVersion: i.CgroupVersion, DefaultRuntime: i.DefaultRuntime, Runtimes: map[string]string{},
+		CgroupVersion: i.CgroupVersion, CgroupDriver: i.CgroupDriver, DefaultRuntime: i.DefaultRuntime, Runtimes: map[string]string{},
 	}
 	for name, r := range i.Runtimes {
 		binary, _ := r.Options["BinaryName"].(string)

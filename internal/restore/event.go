@@ -15,52 +15,69 @@ import (
 
 // What a restore under way comes to.
 const (
-	StateVerifying = "verifying" // the checkpoint, or one that it continues, is read
-	StateVerified  = "verified"  // the checkpoint is intact
-	StateRestoring = "restoring" // Docker is to start the container
+	StateVerifying = "verifying"       // the checkpoint, or one that it continues, is read
+	StateVerified  = "verified"        // the checkpoint is intact
+	StateFiles     = "restoring files" // of the writable layer and of volumes
+	StateRestoring = "restoring"       // Docker is to start the container
 )
 
 // Event is a state that the restore of a checkpoint has come to.
 type Event struct {
 	Container, Checkpoint, State string
-	Memory                       Memory // of StateRestoring
+	Progress                     Progress // of StateFiles and StateRestoring
 }
 
-// Memory is that of a container that is being restored.
-type Memory struct {
-	Bytes int64        // in the images, about; 0 if that cannot be told
-	Back  func() int64 // how much of it the container has by now; nil if that cannot be told
+// Progress is how far a state is.
+type Progress struct {
+	Bytes int64        // there are, about; 0 if that cannot be told
+	Done  func() int64 // how many of them are done by now; nil if that cannot be told
 }
 
 // happened tells of an event, if somebody listens.
-func (r *Restorer) happened(rec metadata.Record, state string, m Memory) {
+func (r *Restorer) happened(rec metadata.Record, state string, p Progress) {
 	if r.Happened != nil {
-		r.Happened(Event{Container: rec.Name, Checkpoint: rec.Checkpoint, State: state, Memory: m})
+		r.Happened(Event{Container: rec.Name, Checkpoint: rec.Checkpoint, State: state, Progress: p})
 	}
 }
 
-// memory is what comes back to a container: its cgroup tells, which is called as that of
-// the checkpoint's was, but for the ID. Of a checkpoint of another host, and with lazy
-// pages, nothing is known.
-func memory(c docker.Container, from source, lazy bool) (m Memory) {
-	if from.Imported != nil || lazy {
-		return m
+// memory is what comes back to a container: its cgroup tells. With lazy pages nothing is
+// known.
+func memory(c docker.Container, from source, driver string, lazy bool) (p Progress) {
+	if lazy {
+		return p
 	}
-	cgroups := linux.Cgroups{Mode: from.CgroupMode}
-	for _, g := range from.Cgroups {
-		cgroups.List = append(cgroups.List, linux.Cgroup{Controllers: g.Controllers, Path: strings.ReplaceAll(g.Path, from.ID, c.ID)})
-	}
-	file, err := cgroups.MemoryFile(c.ID)
+	file, err := cgroups(c, from, driver).MemoryFile(c.ID)
 	if err != nil || !strings.Contains(file, c.ID) {
-		return m
+		return p
+	}
+	if _, err := os.Stat(filepath.Dir(filepath.Dir(file))); err != nil {
+		return p // Docker was told to put containers elsewhere
 	}
 	for _, images := range from.ImageDirs() {
-		m.Bytes += criuimg.PagesSize(filepath.Join(from.dir, images))
+		p.Bytes += criuimg.PagesSize(filepath.Join(from.dir, images))
 	}
-	m.Back = func() int64 {
+	p.Done = func() int64 {
 		data, _ := os.ReadFile(file)
 		n, _ := strconv.ParseInt(string(bytes.TrimSpace(data)), 10, 64)
 		return n
 	}
-	return m
+	return p
+}
+
+// cgroups are those that a container will get: named like the checkpoint's, but for the
+// ID. Another host may have named them otherwise: then they are named as Docker does if
+// no parent is given, by its cgroup driver.
+func cgroups(c docker.Container, from source, driver string) linux.Cgroups {
+	if from.Imported != nil {
+		path := "/docker/" + c.ID
+		if driver == "systemd" {
+			path = "/system.slice/docker-" + c.ID + ".scope"
+		}
+		return linux.Cgroups{Mode: linux.ThisHost().CgroupMode, List: []linux.Cgroup{{Controllers: "memory", Path: path}}}
+	}
+	list := linux.Cgroups{Mode: from.CgroupMode}
+	for _, g := range from.Cgroups {
+		list.List = append(list.List, linux.Cgroup{Controllers: g.Controllers, Path: strings.ReplaceAll(g.Path, from.ID, c.ID)})
+	}
+	return list
 }

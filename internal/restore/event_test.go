@@ -25,20 +25,29 @@ func TestMemory(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := docker.Container{ID: "new"}
-	m := memory(c, from, false)
-	if m.Bytes != 8192 || m.Back == nil || m.Back() != 0 { // there is no such cgroup
+	m := memory(c, from, "", false)
+	if m.Bytes != 8192 || m.Done == nil || m.Done() != 0 { // there is no such cgroup
 		t.Errorf("got %+v", m)
 	}
-	for name, m := range map[string]Memory{
-		"lazy":     memory(c, from, true),
-		"no names": memory(c, source{Record: metadata.Record{}, dir: from.dir}, false),
+	for name, m := range map[string]Progress{
+		"lazy":     memory(c, from, "", true),
+		"no names": memory(c, source{Record: metadata.Record{}, dir: from.dir}, "", false),
 	} {
-		if m.Bytes != 0 || m.Back != nil {
+		if m.Bytes != 0 || m.Done != nil {
 			t.Errorf("%s: got %+v", name, m)
 		}
 	}
-	from.Imported = &metadata.Imported{}
-	if m := memory(c, from, false); m.Back != nil {
-		t.Errorf("of another host: got %+v", m)
+}
+
+// A container of another host's checkpoint gets the cgroup that Docker gives it here.
+func TestCgroupsOfAnImportedCheckpoint(t *testing.T) {
+	from := source{}
+	from.ID, from.Imported, from.CgroupMode = "old", &metadata.Imported{}, "v1"
+	from.Cgroups = []metadata.Cgroup{{Controllers: "memory", Path: "/there/old"}}
+	for driver, want := range map[string]string{"cgroupfs": "/docker/new", "systemd": "/system.slice/docker-new.scope"} {
+		got := cgroups(docker.Container{ID: "new"}, from, driver)
+		if len(got.List) != 1 || got.List[0].Path != want || got.Mode != linux.ThisHost().CgroupMode {
+			t.Errorf("%s: got %+v", driver, got)
+		}
 	}
 }

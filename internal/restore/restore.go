@@ -213,7 +213,13 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	if err != nil {
 		return err
 	}
-	r.happened(from.Record, StateRestoring, memory(c, from, plan.Request.LazyPages != nil))
+	var daemon docker.Daemon
+	if from.Imported != nil {
+		if daemon, err = r.Docker.Daemon(ctx); err != nil {
+			return err
+		}
+	}
+	r.happened(from.Record, StateRestoring, memory(c, from, daemon.CgroupDriver, plan.Request.LazyPages != nil))
 	req := plan.Request
 	req.ImageDir = dir
 	if _, ok := from.Part(metadata.PartShm); ok {
@@ -321,7 +327,7 @@ func (r *Restorer) verifyChain(ctx context.Context, rec metadata.Record) error {
 	}
 	for _, link := range chain {
 		if !r.NoVerify {
-			r.happened(link, StateVerifying, Memory{})
+			r.happened(link, StateVerifying, Progress{})
 		}
 		// What is inside of an encrypted one is checked when it is open.
 		problems, err := checkpoint.Opener{}.Verify(ctx, r.Store, link, depth)
@@ -333,7 +339,7 @@ func (r *Restorer) verifyChain(ctx context.Context, rec metadata.Record) error {
 		}
 	}
 	if !r.NoVerify {
-		r.happened(rec, StateVerified, Memory{})
+		r.happened(rec, StateVerified, Progress{})
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/checkpointctl/checkpointctl/internal/changes"
@@ -76,11 +77,17 @@ func (r *Restorer) rollBack(ctx context.Context, c docker.Container, from source
 }
 
 func (b *rolled) make(ctx context.Context, c docker.Container, from source) error {
+	var read atomic.Int64
+	files := Progress{Done: read.Load}
+	for _, f := range b.fills {
+		files.Bytes += f.part.SizeBytes
+	}
+	b.happened(from.Record, StateFiles, files)
 	for i, f := range b.fills {
 		t := &b.note.Trees[i]
 		err := t.Make()
 		if err == nil {
-			err = extract(ctx, from, f, t.Other)
+			err = extract(ctx, from, f, t.Other, &read)
 		}
 		if err == nil {
 			err = t.Sync()
@@ -114,14 +121,15 @@ func (b *rolled) make(ctx context.Context, c docker.Container, from source) erro
 	return nil
 }
 
-// extract makes the checkpoint's files in an empty directory.
-func extract(ctx context.Context, from source, f fill, dir string) error {
+// extract makes the checkpoint's files in an empty directory, and counts the bytes that
+// it reads.
+func extract(ctx context.Context, from source, f fill, dir string, read *atomic.Int64) error {
 	in, err := from.open(f.part.File)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	n, err := layer.Extract(ctx, in, f.part.SizeBytes, dir, layer.Target{Kind: f.kind(), SameImage: true})
+	n, err := layer.Extract(ctx, counted{in, read}, f.part.SizeBytes, dir, layer.Target{Kind: f.kind(), SameImage: true})
 	if err == nil && n != f.part.Entries {
 		err = fmt.Errorf("%w: it has %d entries, want %d", layer.ErrBadTar, n, f.part.Entries)
 	}
@@ -129,6 +137,18 @@ func extract(ctx context.Context, from source, f fill, dir string) error {
 		return damaged(from.Record, []string{f.part.File + ": " + err.Error()})
 	}
 	return err
+}
+
+// counted counts the bytes that are read from it.
+type counted struct {
+	io.Reader
+	n *atomic.Int64
+}
+
+func (c counted) Read(data []byte) (int, error) {
+	n, err := c.Reader.Read(data)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // undo puts back what was there. Nothing is done while the container runs, or

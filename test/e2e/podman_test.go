@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,8 +18,8 @@ import (
 // podman runs the real Podman with storage and a network namespace of its own: it leaves
 // rules and a bridge there.
 type podman struct {
-	t           *testing.T
-	dir, run, n string
+	t                    *testing.T
+	program, dir, run, n string
 }
 
 func newPodman(t *testing.T) podman {
@@ -26,10 +27,16 @@ func newPodman(t *testing.T) podman {
 	if os.Getenv("CHECKPOINTCTL_E2E_BINARY") != "" {
 		t.Skip("Podman is beside the host's Docker alone")
 	}
-	if _, err := exec.LookPath("podman"); err != nil {
+	program, err := exec.LookPath("podman")
+	if err != nil {
 		t.Fatalf("%v: scripts/setup.sh installs it", err)
 	}
-	p := podman{t: t, dir: t.TempDir(), run: t.TempDir(), n: prefix + "podman"}
+	run, err := os.MkdirTemp("", "ckpt-podman-") // Podman takes at most 50 characters
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(run) })
+	p := podman{t: t, program: program, dir: t.TempDir(), run: run, n: fmt.Sprint(prefix, "podman-", serial.Add(1))}
 	t.Cleanup(func() {
 		_ = p.command("rm", "-af", "-t", "0").Run()
 		for _, mount := range []string{p.run, filepath.Join(p.dir, "overlay")} {
@@ -47,7 +54,7 @@ func newPodman(t *testing.T) podman {
 
 func (p podman) command(args ...string) *exec.Cmd {
 	return exec.Command("nsenter", append([]string{
-		"--net=/run/netns/" + p.n, "podman", "--root", p.dir, "--runroot", p.run, "--cgroup-manager=cgroupfs", "--events-backend=none",
+		"--net=/run/netns/" + p.n, p.program, "--root", p.dir, "--runroot", p.run, "--cgroup-manager=cgroupfs", "--events-backend=none",
 	}, args...)...)
 }
 
@@ -58,6 +65,18 @@ func (p podman) must(args ...string) string {
 		p.t.Fatalf("podman %s: exit %d: %s%s", strings.Join(args, " "), r.code, r.stdout, r.stderr)
 	}
 	return strings.TrimSpace(r.stdout)
+}
+
+// goesOn fails unless a container that counted to about at counts on in Podman.
+func (p podman) goesOn(name string, at int) {
+	p.t.Helper()
+	var lines []string
+	if !until(20*time.Second, func() bool { lines = strings.Fields(p.must("logs", name)); return len(lines) > 3 }) {
+		p.t.Fatalf("%s does not go on: %q", name, lines)
+	}
+	if first, err := strconv.Atoi(lines[0]); err != nil || first <= 5 || first < at-1 || first > at+200 {
+		p.t.Errorf("%s goes on with %q from %d", name, lines[0], at)
+	}
 }
 
 // Podman goes on from a checkpoint of a Docker container, with its files, and its own
@@ -76,13 +95,7 @@ func TestPodmanRestores(t *testing.T) {
 	b.must(0, "export", b.name, "--format", "podman", "-o", file)
 
 	p.must("container", "restore", "--import", file)
-	var lines []string
-	if !until(20*time.Second, func() bool { lines = strings.Fields(p.must("logs", b.name)); return len(lines) > 3 }) {
-		t.Fatalf("does not go on: %q", lines)
-	}
-	if first, err := strconv.Atoi(lines[0]); err != nil || first <= 5 || first < at-1 || first > at+200 {
-		t.Errorf("goes on with %q from %d", lines[0], at)
-	}
+	p.goesOn(b.name, at)
 	got := p.must("exec", b.name, "sh", "-c", "ls /var/log; cat /var/log/new /dev/shm/file; stat -c %a /data; test -e /bin/who || echo gone; hostname; ip -o addr show eth0 | wc -l")
 	want := []string{"new", "kept", "own", "750", "gone", b.inspect().Config.Hostname}
 	if fields := strings.Fields(got); len(fields) != len(want)+1 || strings.Join(fields[:len(want)], " ") != strings.Join(want, " ") || fields[len(want)] == "0" {

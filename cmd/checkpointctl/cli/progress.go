@@ -138,8 +138,8 @@ func (t *task) restoring(e restore.Event) {
 	t.show.mu.Lock()
 	defer t.show.mu.Unlock()
 	t.name = e.Container + "/" + e.Checkpoint
-	t.enter(e.State, e.Memory.Bytes)
-	t.ask = e.Memory.Back
+	t.enter(e.State, e.Progress.Bytes)
+	t.ask = e.Progress.Done
 }
 
 // widestBar is how wide a bar may get, and narrowestBar how wide it must be to be of use.

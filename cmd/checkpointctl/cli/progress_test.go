@@ -117,8 +117,8 @@ func TestRestoreIsShown(t *testing.T) {
 	f.draw()
 	web.restoring(restore.Event{Container: "web", Checkpoint: "x", State: restore.StateRestoring})
 	f.draw()
-	back := restore.Memory{Bytes: 4, Back: func() int64 { return 3 }}
-	web.restoring(restore.Event{Container: "web", Checkpoint: "x", State: restore.StateRestoring, Memory: back})
+	back := restore.Progress{Bytes: 4, Done: func() int64 { return 3 }}
+	web.restoring(restore.Event{Container: "web", Checkpoint: "x", State: restore.StateRestoring, Progress: back})
 	f.clock = f.clock.Add(time.Second)
 	f.ask()
 	f.draw()
