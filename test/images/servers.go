@@ -49,6 +49,19 @@ func Servers(e2e, tmp string) (string, error) {
 	}, inputs...)
 }
 
+// PostgreSQL makes an image of PostgreSQL, with a directory /data for user 1000.
+func PostgreSQL(tmp string) (string, error) {
+	return importOnce("postgresql", []string{"busybox-static", "postgresql-15"}, tmp, func(root string) error {
+		if err := lighten(root); err != nil {
+			return err
+		}
+		if err := finishRoot(root, ""); err != nil {
+			return err
+		}
+		return os.Chown(filepath.Join(root, "data"), 1000, 1000)
+	})
+}
+
 // lighten removes what is large and not needed: half of the time is Docker's import.
 func lighten(root string) error {
 	for _, heavy := range []string{
