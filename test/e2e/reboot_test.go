@@ -33,7 +33,6 @@ func moreImages(tmp string) ([]string, error) {
 // inserting runs PostgreSQL and a client that inserts rows over one connection, and
 // prints the number of each row and the server's process that it is connected to.
 const inserting = `export PATH=/usr/lib/postgresql/15/bin:$PATH PGHOST=/tmp PGUSER=app PGDATABASE=postgres
-initdb -D /data/db -U app --auth trust --no-locale -E UTF8 --no-sync >/dev/null
 postgres -D /data/db -k /tmp -c listen_addresses= -c shared_buffers=4MB -c jit=off &
 until psql -q -c 'CREATE TABLE rows (n serial PRIMARY KEY, backend int)'; do sleep 0.5; done
 while echo 'INSERT INTO rows (backend) VALUES (pg_backend_pid()) RETURNING n, backend;'; do sleep 0.2; done | psql -qAtF ' '`
