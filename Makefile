@@ -96,6 +96,7 @@ test-packages: packages bin/tools/gotestsum
 
 # What needs a kernel with soft-dirty, cgroup v2 alone, or a reboot, in a VM.
 test-vm: bin/tools/gotestsum
+	$(GO) vet -tags e2e,reboot ./test/e2e/
 	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/vm/suite.sh
 
 # Restores by newer Dockers, beside the host's.

@@ -56,7 +56,7 @@ func run(m *testing.M) (int, error) {
 		return 1, err
 	}
 	if file := os.Getenv("CHECKPOINTCTL_E2E_SAVE_IMAGES"); file != "" {
-		return 0, saveImages(file)
+		return 0, saveImages(file, tmp)
 	}
 	before, err := takeFootprint()
 	if err != nil {
@@ -102,9 +102,13 @@ func prepare(tmp string) (err error) {
 	return nil
 }
 
-// saveImages writes the images to a file, and their names beside it.
-func saveImages(file string) error {
-	if out, err := exec.Command("docker", "save", "-o", file, baseImage, appsImage).CombinedOutput(); err != nil {
+// saveImages writes the images to a file, and the names of these two beside it.
+func saveImages(file, tmp string) error {
+	more, err := moreImages(tmp)
+	if err != nil {
+		return err
+	}
+	if out, err := exec.Command("docker", append([]string{"save", "-o", file, baseImage, appsImage}, more...)...).CombinedOutput(); err != nil {
 		return fmt.Errorf("docker save: %w: %s", err, out)
 	}
 	return os.WriteFile(file+".names", []byte(baseImage+" "+appsImage+"\n"), 0o644)

@@ -163,9 +163,9 @@ cannot be restored is started without its checkpoint, as docker start does, whic
 reported as an error; its checkpoint is kept. That is also done if its files changed
 since. A container that was started meanwhile is left as it is.
 
-After a reboot of the host, clocks of the containers show the time that is, timers that
-became due meanwhile fire at once, and the other end of a TCP connection may have given
-it up.
+After a reboot of the host, the wall clock of the containers shows the time that is, and
+timers count only the time that the container ran. The other end of a TCP connection may
+have given it up.
 ` + exits(exitIncomplete, exitNoContainer, exitState, exitNoCheckpoint, exitSealed, exitFiles, exitDocker, exitCRIU, exitRestore, exitDamaged),
 		Example: "  checkpointctl unpark --rm",
 		Args:    cobra.NoArgs,
