@@ -87,7 +87,7 @@ func privateHere(mounts []metadata.Mount, slaves map[string]bool, list []*mounti
 		for _, host := range list {
 			has := strings.Split(host.VFSOptions, ",")
 			if host.Optional == "" && (slices.Contains(has, controller) || slices.Contains(has, "name="+controller)) {
-				return fmt.Sprintf("has a mount of %s that gets the changes of the host's, which is private here (mount --make-shared %s)", m.Path, host.Mountpoint)
+				return fmt.Sprintf("has a mount of %s that gets the changes of the host's, which is private here (mount --make-rshared %s)", m.Path, filepath.Dir(host.Mountpoint))
 			}
 		}
 	}

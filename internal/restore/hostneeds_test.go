@@ -54,7 +54,7 @@ func TestPrivateHere(t *testing.T) {
 		mount *mountinfo.Info
 		why   string
 	}{
-		"private":            {"/sys/fs/cgroup/cpu,cpuacct", cpu, "mount --make-shared /c/cpu"},
+		"private":            {"/sys/fs/cgroup/cpu,cpuacct", cpu, "mount --make-rshared /c)"},
 		"shared":             {"/sys/fs/cgroup/systemd", systemd, ""},
 		"of another mount":   {"/data", cpu, ""},
 		"not mounted at all": {"/sys/fs/cgroup/systemd", cpu, ""},

@@ -77,7 +77,7 @@ func initDB(root string) error {
 	if err := unix.Mknod(null, unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); err != nil {
 		return fmt.Errorf("making %s: %w", null, err)
 	}
-	defer os.Remove(null) // it cannot be in the image
+	defer func() { _ = os.Remove(null) }() // it cannot be in the image
 	for _, path := range []string{filepath.Join(root, "data"), shm, null} {
 		if err := os.Chown(path, user, user); err != nil {
 			return err

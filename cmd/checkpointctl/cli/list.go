@@ -107,7 +107,7 @@ func runList(ctx context.Context, d *deps, o listOptions) error {
 // eachRecord has the records written, some of them at once, and hands on what was
 // written in the order of the list: thousands at once would take hundreds of megabytes.
 // One that was removed meanwhile is left out.
-func eachRecord(d *deps, store metadata.Store, list []metadata.Summary, write func(io.Writer, fetched) error, print func(text []byte) error) error {
+func eachRecord(d *deps, store metadata.Store, list []metadata.Summary, write func(io.Writer, fetched) error, show func(text []byte) error) error {
 	const atOnce = 32
 	running := fetches()
 	for some := range slices.Chunk(list, atOnce) {
@@ -133,7 +133,7 @@ func eachRecord(d *deps, store metadata.Store, list []metadata.Summary, write fu
 			case err != nil:
 				d.log.Warn(err)
 			default:
-				if err := print(texts[i].Bytes()); err != nil {
+				if err := show(texts[i].Bytes()); err != nil {
 					return err
 				}
 			}
