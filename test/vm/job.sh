@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes FILE, the disk with what a VM runs: the e2e suite built from this tree,
-# and Docker's directory with the images that the suite built on this host.
+# what make install installs, and Docker's directory with the images that the
+# suite built on this host.
 # Loading them takes minutes in emulation, so a dockerd of its own does it here.
 #
 #   test/vm/job.sh FILE
@@ -14,6 +15,7 @@ job=$tmp/job
 mkdir -p "$job/test" "$job/docker"
 CHECKPOINTCTL_E2E_TAGS=${CHECKPOINTCTL_VM_TAGS:-} "$here/../bundle.sh" "$job"
 mv "$job"/images.tar* "$tmp"
+make -s -C "$here/../.." install DESTDIR="$job/install"
 
 # In namespaces of its own: it would remove the host's docker0, and all that it
 # starts ends with it.
@@ -39,7 +41,7 @@ export CHECKPOINTCTL_E2E_IMAGES='$(cat "$tmp/images.tar.names")'
 cd /job/test
 /job/e2e.test -test.v=test2json "\$@"
 code=\$?
-[ \$code = 0 ] || { echo "vm: dockerd's log and the kernel's:"; tail -n 60 /var/log/dockerd.log; dmesg | tail -n 20; }
+[ \$code = 0 ] || { echo "vm: Docker's log and the kernel's:"; journalctl --no-pager -o cat -n 60 -u docker; dmesg | tail -n 20; }
 exit \$code
 RUN
 chmod +x "$job/run"

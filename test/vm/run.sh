@@ -9,6 +9,9 @@
 # CHECKPOINTCTL_VM_JOB names a disk that job.sh made, if there is one. What the
 # guest prints is shown. Fails unless the guest says that all passed, and ends a
 # guest that hangs.
+#
+# If TestReboot is among the tests, the guest boots twice: it runs what TestReboot
+# does before the reboot, reboots as any host does, and runs all tests.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -47,9 +50,10 @@ fi
 TMPDIR=$tmp timeout --kill-after=10 "$limit" qemu-system-x86_64 -machine q35 -accel tcg,thread=single -cpu max -smp 1 \
 	-m "${CHECKPOINTCTL_VM_MEMORY:-3G}" -nodefaults -display none -serial stdio \
 	-kernel "$vm/vmlinuz" \
-	-append "console=ttyS0 root=/dev/nvme0n1 rw init=/init.sh quiet mitigations=off panic=-1 transparent_hugepage=never norandmaps -- -test.timeout $limit -test.skip $skip ${args[*]}" \
+	-append "console=ttyS0 root=/dev/nvme0n1 rw quiet mitigations=off panic=-1 transparent_hugepage=never norandmaps TERM=dumb systemd.show_status=no systemd.service_watchdogs=no vm.args=\"-test.timeout $limit -test.skip $skip ${args[*]}\"" \
 	-drive "if=none,id=d0,file=$vm/root.ext4,format=raw,cache=unsafe,snapshot=on" \
 	-drive "if=none,id=d1,file=$job,format=raw,cache=unsafe,snapshot=on" \
 	-device nvme,drive=d0,serial=root -device virtio-blk-pci,drive=d1 \
 	</dev/null | stdbuf -oL tr -d '\r' | tee "$tmp/console" || { echo "vm: the guest did not end in $limit" >&2; exit 1; }
+grep -q '=== RUN' "$tmp/console" || { echo "vm: no test ran" >&2; exit 1; }
 grep -qx 'vm: exit 0' "$tmp/console" || { echo "vm: the guest did not pass" >&2; exit 1; }
