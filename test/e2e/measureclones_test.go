@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -18,6 +19,9 @@ import (
 func TestMeasureClones(t *testing.T) {
 	const clones, beats = 20, "/beats"
 	b := start(t, baseImage, "/workload", "tick", "file="+beats, "memory=512", "every=10")
+	if !until(60*time.Second, func() bool { return strings.Contains(b.logs("1"), "ticking") }) {
+		t.Fatal("the memory does not get full")
+	}
 	b.checkpoint("--leave-running=false")
 	one := diskUsage(t, b.store)
 	layers := int64(0)
