@@ -17,9 +17,16 @@ import (
 // exists, with its cgroup and namespaces, and its pid is in the pid file. The
 // init's memory comes later, see start.
 func create(c call, control runtime.Control) int {
-	// A restore whose checkpointctl was killed is not what a later start means.
-	if !control.Owned() || control.Claim() != nil {
-		return report(handOn(c.args)) // or another start has it
+	// A restore whose checkpointctl was killed is not what a later start means. The start
+	// that it asked for must not run the container afresh, with the checkpoint's files.
+	if !control.Owned() {
+		if control.Withdraw() {
+			return c.fail("checkpointctl was killed while it restored this container: restore it again, or start it once more to go without its memory")
+		}
+		return report(handOn(c.args))
+	}
+	if control.Claim() != nil { // another start has it
+		return report(handOn(c.args))
 	}
 	said, err := startAgent(c)
 	if err != nil {

@@ -148,6 +148,20 @@ func (c Control) AgentAlive() bool { return c.locked(agentFile) }
 // Owned says whether a checkpointctl waits for the restore.
 func (c Control) Owned() bool { return c.locked(ownerFile) }
 
+// inFlight is for how long dockerd may take from a start that it is asked for to the call
+// of the stand-in.
+const inFlight = time.Minute
+
+// Withdraw removes the pending restore, for which no checkpointctl waits any more. It says
+// whether the start that was to perform it may still be under way.
+func (c Control) Withdraw() (recent bool) {
+	info, err := os.Lstat(c.Path(requestFile))
+	if err != nil {
+		return false
+	}
+	return time.Since(info.ModTime()) < inFlight && os.Remove(c.Path(requestFile)) == nil
+}
+
 func (c Control) locked(file string) bool {
 	f, err := os.OpenFile(c.Path(file), os.O_RDWR, 0)
 	if err != nil {

@@ -85,6 +85,30 @@ func TestOwned(t *testing.T) {
 	}
 }
 
+// Only the start that is under way when checkpointctl is killed must not go on.
+func TestWithdraw(t *testing.T) {
+	c := Control{t.TempDir()}
+	if c.Withdraw() {
+		t.Error("withdrawn without a request")
+	}
+	if err := c.Write(Request{}); err != nil {
+		t.Fatal(err)
+	}
+	if !c.Withdraw() || c.Pending() || c.Withdraw() {
+		t.Error("a new one is not withdrawn, or twice")
+	}
+	if err := c.Write(Request{}); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-2 * inFlight)
+	if err := os.Chtimes(c.Path(requestFile), old, old); err != nil {
+		t.Fatal(err)
+	}
+	if c.Withdraw() {
+		t.Error("an old one stands in the way of a start")
+	}
+}
+
 func TestClear(t *testing.T) {
 	p := pending(t, t.TempDir(), "a", "")
 	if err := errors.Join(p.Write(Request{}), p.Claim(), os.MkdirAll(p.Path("work/x"), 0o700), p.clear()); err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -338,4 +339,36 @@ func TestKillOfDockerdInARestore(t *testing.T) {
 			p.recovers()
 		})
 	}
+}
+
+// The start that a killed checkpointctl had asked for does not run the container afresh.
+func TestStartThatAKilledRestoreAskedFor(t *testing.T) {
+	t.Parallel()
+	p := newPrecious(t)
+	var plan struct{ Link string }
+	if err := json.Unmarshal([]byte(p.must(0, "restore", p.name, "--dry-run", "--json").stdout), &plan); err != nil {
+		t.Fatal(err)
+	}
+	standIn := filepath.Join(filepath.Dir(binary), "../libexec/checkpointctl/checkpointctl-runtime")
+	pending, err := runtime.Prepare(t.Context(), p.id, runtime.Request{}, plan.Link, standIn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pending.Close()
+	// The kernel lets go of the lock when a process is killed.
+	if err := os.Remove(pending.Path("owner.lock")); err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("docker", "start", p.name).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "checkpointctl was killed while it restored this container") {
+		t.Errorf("docker start: %v, %s", err, out)
+	}
+	if state := p.state(); state != "exited" || p.contents() != p.files {
+		t.Errorf("it is %s, or has other files", state)
+	}
+	if err := pending.Close(); err != nil {
+		t.Error(err)
+	}
+	p.restore()
+	p.goesOn(p.at)
 }
