@@ -95,7 +95,7 @@ func databases() []application {
 			name: "PostgreSQL", version: postgres + "postgres --version | sed 's,.* \\([0-9.]*\\) .*,\\1,'", port: "5432",
 			server: postgres + `mkdir -p /data/db; chown 1000 /data/db; initdb -D /data/db -U app --auth trust --no-locale -E UTF8 --no-sync
 echo 'host all all all trust' >>/data/db/pg_hba.conf; exec postgres -D /data/db -c listen_addresses='*' -k /tmp -c jit=off -c max_wal_size=256MB`,
-			prepare: postgres + "pgbench -h $SERVER -U app -i -q -s 4 postgres",
+			prepare: postgres + "until pg_isready -q -h $SERVER; do sleep 0.1; done; pgbench -h $SERVER -U app -i -q -s 4 postgres",
 			load:    "pgbench, 4 connections, TPC-B", client: "exec /usr/lib/postgresql/15/bin/pgbench -h $SERVER -U app -n -c 4 -T 36000 -P 1 postgres",
 			done: balances, check: func(p *loaded) { balances(p) },
 			end: func(p *loaded) string {

@@ -50,6 +50,7 @@ func TestPostgreSQLTravels(t *testing.T) {
 				p.sh(postgres + "pg_amcheck -h 127.0.0.1 -U app --install-missing --heapallindexed postgres")
 				docker(t, "restart", "-t", "30", p.server.name)
 				p.listens(pg.port)
+				p.sh(postgres + "until pg_isready -q -h 127.0.0.1; do sleep 0.1; done") // it listens before it is ready
 				if got := balances(p); got != n {
 					t.Errorf("%d transactions from the files, %d in memory", got, n)
 				}
