@@ -99,12 +99,20 @@ func (c Cgroups) MemoryFile(name string) (string, error) {
 	return filepath.Join(dir, "memory.usage_in_bytes"), err
 }
 
+// IsHierarchy says whether a mount is one of the cgroup v1 hierarchy with these
+// controllers, as /proc/PID/cgroup writes them: "cpu,cpuacct", or "name=systemd".
+func IsHierarchy(m *mountinfo.Info, controllers string) bool {
+	has := strings.Split(m.VFSOptions, ",")
+	return m.FSType == "cgroup" &&
+		!slices.ContainsFunc(strings.Split(controllers, ","), func(name string) bool { return !slices.Contains(has, name) })
+}
+
 func (c Cgroups) dir(list []*mountinfo.Info, controller, name string) (string, error) {
 	path := upTo(c.path(controller), name)
 	for _, m := range list {
 		fits := m.FSType == "cgroup2"
 		if c.Mode != "v2" {
-			fits = m.FSType == "cgroup" && slices.Contains(strings.Split(m.VFSOptions, ","), controller)
+			fits = IsHierarchy(m, controller)
 		}
 		// On a host that is a container itself a part of the tree is mounted.
 		if below, err := filepath.Rel(m.Root, path); fits && err == nil && !strings.HasPrefix(below, "..") {

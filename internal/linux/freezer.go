@@ -47,7 +47,7 @@ func FindFreezer(name string) (Freezer, error) {
 	// Where the freezer is v1's, v2 may have a cgroup of that name, too.
 	slices.SortStableFunc(list, func(a, b *mountinfo.Info) int { return strings.Compare(a.FSType, b.FSType) })
 	for _, m := range list {
-		if m.FSType != "cgroup2" && (m.FSType != "cgroup" || !slices.Contains(strings.Split(m.VFSOptions, ","), "freezer")) {
+		if m.FSType != "cgroup2" && !IsHierarchy(m, freezerController) {
 			continue
 		}
 		if dir := below(m.Mountpoint, name); dir != "" {

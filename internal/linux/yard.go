@@ -49,14 +49,12 @@ func CgroupYard() (string, error) {
 func (c Cgroups) yard(list []*mountinfo.Info) map[string]string {
 	links := map[string]string{}
 	for _, g := range c.List {
-		controllers := strings.Split(g.Controllers, ",")
 		i := slices.IndexFunc(list, func(m *mountinfo.Info) bool {
-			if g.Controllers == "" {
-				return m.FSType == "cgroup2" && m.Root == "/"
+			fits := m.FSType == "cgroup2"
+			if g.Controllers != "" {
+				fits = IsHierarchy(m, g.Controllers)
 			}
-			has := strings.Split(m.VFSOptions, ",")
-			return m.FSType == "cgroup" && m.Root == "/" &&
-				!slices.ContainsFunc(controllers, func(name string) bool { return !slices.Contains(has, name) })
+			return fits && m.Root == "/"
 		})
 		if i < 0 {
 			return nil

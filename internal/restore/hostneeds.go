@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -85,8 +84,7 @@ func privateHere(mounts []metadata.Mount, slaves map[string]bool, list []*mounti
 		}
 		controller, _, _ := strings.Cut(filepath.Base(m.Path), ",")
 		for _, host := range list {
-			has := strings.Split(host.VFSOptions, ",")
-			if host.Optional == "" && (slices.Contains(has, controller) || slices.Contains(has, "name="+controller)) {
+			if host.Optional == "" && (linux.IsHierarchy(host, controller) || linux.IsHierarchy(host, "name="+controller)) {
 				return fmt.Sprintf("has a mount of %s that gets the changes of the host's, which is private here (mount --make-rshared %s)", m.Path, filepath.Dir(host.Mountpoint))
 			}
 		}

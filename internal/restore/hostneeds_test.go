@@ -47,8 +47,8 @@ func TestHostGives(t *testing.T) {
 
 func TestPrivateHere(t *testing.T) {
 	mounts := []metadata.Mount{{Path: "/sys/fs/cgroup/cpu,cpuacct", FSType: "cgroup"}, {Path: "/sys/fs/cgroup/systemd", FSType: "cgroup"}, {Path: "/data", FSType: "ext4"}}
-	cpu := &mountinfo.Info{Mountpoint: "/c/cpu", VFSOptions: "rw,cpu,cpuacct"}
-	systemd := &mountinfo.Info{Mountpoint: "/c/systemd", VFSOptions: "rw,xattr,name=systemd", Optional: "shared:7"}
+	cpu := &mountinfo.Info{FSType: "cgroup", Mountpoint: "/c/cpu", VFSOptions: "rw,cpu,cpuacct"}
+	systemd := &mountinfo.Info{FSType: "cgroup", Mountpoint: "/c/systemd", VFSOptions: "rw,xattr,name=systemd", Optional: "shared:7"}
 	for name, test := range map[string]struct {
 		slave string
 		mount *mountinfo.Info
