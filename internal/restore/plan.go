@@ -48,6 +48,8 @@ type Plan struct {
 	Differences []string `json:"differences,omitempty"`
 	// RollBack are the places in the container whose files become the checkpoint's.
 	RollBack []string `json:"roll_back,omitempty"`
+
+	cgroupDriver string // see Route
 }
 
 // plan decides how the container would be restored, or returns why it cannot be.
@@ -80,7 +82,7 @@ func (r *Restorer) plan(ctx context.Context, c docker.Container, rec metadata.Re
 	if err := cmp.Or(g.Wait(), err); err != nil {
 		return Plan{}, err
 	}
-	p := Plan{Container: c.Name, ID: c.ID, CheckpointOf: rec.Name, Checkpoint: rec.Checkpoint, Encrypted: rec.Encrypted, Runc: route.Runc, Link: route.Link, Differences: said}
+	p := Plan{Container: c.Name, ID: c.ID, CheckpointOf: rec.Name, Checkpoint: rec.Checkpoint, Encrypted: rec.Encrypted, Runc: route.Runc, Link: route.Link, Differences: said, cgroupDriver: route.CgroupDriver}
 	p.Request = runtime.Request{ImageDir: r.Store.Path(rec.Name, rec.Checkpoint), CRIU: r.CRIU, ManageCgroupsMode: "soft", Deadline: connectLimit}
 	p.decide(c, rec, o)
 	if !o.LazyPages {

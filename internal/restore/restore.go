@@ -213,13 +213,7 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	if err != nil {
 		return err
 	}
-	var daemon docker.Daemon
-	if from.Imported != nil {
-		if daemon, err = r.Docker.Daemon(ctx); err != nil {
-			return err
-		}
-	}
-	r.happened(from.Record, StateRestoring, memory(c, from, daemon.CgroupDriver, plan.Request.LazyPages != nil))
+	r.happened(from.Record, StateRestoring, memory(c, from, plan.cgroupDriver, plan.Request.LazyPages != nil))
 	req := plan.Request
 	req.ImageDir = dir
 	if _, ok := from.Part(metadata.PartShm); ok {

@@ -15,6 +15,8 @@ type Route struct {
 	Runtime string // as Docker names it
 	Runc    string // path of what the stand-in hands on to
 	Link    string // to be made for the restore; empty when none is needed
+	// CgroupDriver is Docker's: cgroupfs or systemd.
+	CgroupDriver string
 }
 
 // Route finds the way for containers of a runtime. runtime.ErrUnfit says why
@@ -41,7 +43,7 @@ func (r *Restorer) Route(ctx context.Context, name string) (Route, error) {
 	case !known:
 		return no("Docker has no runtime %s any more", name)
 	case r.isStandIn(path):
-		return Route{Runtime: name, Runc: path}, nil
+		return Route{Runtime: name, Runc: path, CgroupDriver: d.CgroupDriver}, nil
 	case filepath.Base(path) != "runc" && path != runcShim:
 		return no("runtime %s is %s; only runc restores a container so that Docker can connect its network", name, path)
 	case filepath.IsAbs(path):
@@ -52,7 +54,7 @@ func (r *Restorer) Route(ctx context.Context, name string) (Route, error) {
 		return Route{}, err
 	}
 	link, runc, err := containerd.Place(r.StandIn)
-	return Route{Runtime: name, Runc: runc, Link: link}, err
+	return Route{Runtime: name, Runc: runc, Link: link, CgroupDriver: d.CgroupDriver}, err
 }
 
 // runcShim is what Docker calls its stock runtime since version 23.
