@@ -14,21 +14,29 @@ import (
 // instead of /etc/criu/runc.conf.
 const criuConfig = "org.criu.config"
 
-const runcConf = "/etc/criu/runc.conf"
+const (
+	runcConf = "/etc/criu/runc.conf"
+	specFile = "config.json" // of a bundle
+)
 
 type hook struct {
 	Path string   `json:"path"`
 	Args []string `json:"args"`
 }
 
-// prepareBundle writes our hooks and our CRIU configuration into the bundle's
-// config.json. Docker makes a new bundle for each start.
-func prepareBundle(bundle, id string, control runtime.Control, req runtime.Request) error {
-	file := filepath.Join(bundle, "config.json")
-	data, err := os.ReadFile(file)
+// readSpec reads a bundle's config.json.
+func readSpec(bundle string, into any) error {
+	data, err := os.ReadFile(filepath.Join(bundle, specFile))
 	if err != nil {
 		return err
 	}
+	return json.Unmarshal(data, into)
+}
+
+// prepareBundle writes our hooks and our CRIU configuration into the bundle's
+// config.json. Docker makes a new bundle for each start.
+func prepareBundle(bundle, id string, control runtime.Control, req runtime.Request) error {
+	file := filepath.Join(bundle, specFile)
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -36,7 +44,7 @@ func prepareBundle(bundle, id string, control runtime.Control, req runtime.Reque
 	spec := map[string]json.RawMessage{} // what is not ours stays to the letter
 	hooks := map[string][]json.RawMessage{}
 	annotations := map[string]string{}
-	if err := json.Unmarshal(data, &spec); err != nil {
+	if err := readSpec(bundle, &spec); err != nil {
 		return err
 	}
 	if spec == nil {
@@ -71,7 +79,8 @@ func prepareBundle(bundle, id string, control runtime.Control, req runtime.Reque
 			return err
 		}
 	}
-	if data, err = json.Marshal(spec); err != nil {
+	data, err := json.Marshal(spec)
+	if err != nil {
 		return err
 	}
 	if err := os.WriteFile(file+".new", data, 0o600); err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"path"
@@ -29,16 +28,12 @@ func (c call) findCgroups() (found cgroups, err error) {
 	if err != nil || own.Mode != "v2" {
 		return found, err
 	}
-	data, err := os.ReadFile(filepath.Join(linux.Option(c.rest, "--bundle"), "config.json"))
-	if err != nil {
-		return found, err
-	}
 	var spec struct {
 		Linux struct {
 			CgroupsPath string `json:"cgroupsPath"`
 		} `json:"linux"`
 	}
-	if err := json.Unmarshal(data, &spec); err != nil {
+	if err := readSpec(linux.Option(c.rest, "--bundle"), &spec); err != nil {
 		return found, err
 	}
 	found.root, err = cgroupPath(spec.Linux.CgroupsPath, slices.Contains(c.globals, "--systemd-cgroup"))

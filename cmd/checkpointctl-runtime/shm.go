@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/checkpointctl/checkpointctl/internal/layer"
 )
@@ -20,14 +18,10 @@ func fillShm(bundle, tar string) error {
 	if tar == "" {
 		return nil
 	}
-	data, err := os.ReadFile(filepath.Join(bundle, "config.json"))
-	if err != nil {
-		return err
-	}
 	var spec struct {
 		Mounts []struct{ Destination, Type, Source string }
 	}
-	if err := json.Unmarshal(data, &spec); err != nil {
+	if err := readSpec(bundle, &spec); err != nil {
 		return err
 	}
 	for _, m := range spec.Mounts {

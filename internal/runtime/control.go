@@ -152,8 +152,8 @@ func (c Control) Owned() bool { return c.locked(ownerFile) }
 // of the stand-in.
 const inFlight = time.Minute
 
-// Withdraw removes the pending restore, for which no checkpointctl waits any more. It says
-// whether the start that was to perform it may still be under way.
+// Withdraw is for a pending restore for which no checkpointctl waits any more. If the start
+// that was to perform it may still be under way, it removes the request and returns true.
 func (c Control) Withdraw() (recent bool) {
 	info, err := os.Lstat(c.Path(requestFile))
 	if err != nil {
