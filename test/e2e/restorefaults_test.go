@@ -354,7 +354,7 @@ func TestStartThatAKilledRestoreAskedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pending.Close()
+	defer func() { _ = pending.Close() }()
 	// The kernel lets go of the lock when a process is killed.
 	if err := os.Remove(pending.Path("owner.lock")); err != nil {
 		t.Fatal(err)
