@@ -49,10 +49,11 @@ func (b *box) checkpoint(flags ...string) (sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rec record
-	if err := json.Unmarshal([]byte(r.stdout), &rec); err != nil {
+	var made []struct{ Record record }
+	if err := json.Unmarshal([]byte(r.stdout), &made); err != nil {
 		return nil, err
 	}
+	rec := made[0].Record
 	s := sample{
 		total: micros(r.took), frozen: rec.Stats.FreezingUS + rec.Stats.FrozenUS,
 		disk: rec.SizeBytes, peak: r.peak,

@@ -75,8 +75,8 @@ func (m *Maker) makeOne(ctx context.Context, rec metadata.Record, n New, o Optio
 	return c, nil
 }
 
-// PlanNew returns what Clones would make, or its refusal. Nothing is made.
-func (m *Maker) PlanNew(ctx context.Context, rec metadata.Record, n New) (docker.Draft, error) {
+// planNew returns what makeOne would make, or its refusal. Nothing is made.
+func (m *Maker) planNew(ctx context.Context, rec metadata.Record, n New) (docker.Draft, error) {
 	var p prepared
 	defer func() { p.close() }()
 	return m.draft(ctx, rec, n, &p)

@@ -18,16 +18,37 @@ type Clones struct {
 	Exec      func(ctx context.Context, id string, env, command []string) (output string, status int, err error)
 }
 
+// Plan returns what Make would make, or the first refusal. Nothing is made.
+func (c Clones) Plan(ctx context.Context, rec metadata.Record, n New) ([]docker.Draft, error) {
+	var drafts []docker.Draft
+	for _, one := range c.each(rec, n) {
+		draft, err := c.planNew(ctx, rec, one)
+		if err != nil {
+			return nil, err
+		}
+		drafts = append(drafts, draft)
+	}
+	return drafts, nil
+}
+
+// each are the containers by themselves.
+func (c Clones) each(rec metadata.Record, n New) []New {
+	if c.Count == 1 {
+		return []New{n}
+	}
+	var list []New
+	for i := 1; i <= c.Count; i++ {
+		list = append(list, numbered(rec, n, i))
+	}
+	return list
+}
+
 // Make makes them one after the other. Several are called NAME-1 and so on, and have
 // volumes of their own where the checkpoint has the files. If one fails, those
 // before are removed.
 func (c Clones) Make(ctx context.Context, rec metadata.Record, n New, o Options) ([]docker.Container, error) {
 	var list []made
-	for i := 1; i <= c.Count; i++ {
-		one := n
-		if c.Count > 1 {
-			one = c.numbered(rec, n, i)
-		}
+	for _, one := range c.each(rec, n) {
 		clone, err := c.one(ctx, rec, one, o)
 		if err != nil {
 			for _, before := range list {
@@ -48,7 +69,7 @@ func (c Clones) Make(ctx context.Context, rec metadata.Record, n New, o Options)
 }
 
 // numbered is the i-th of several.
-func (c Clones) numbered(rec metadata.Record, n New, i int) New {
+func numbered(rec metadata.Record, n New, i int) New {
 	n.Name = fmt.Sprintf("%s-%d", n.Name, i)
 	n.AnyIP = true
 	volumes := map[string]string{}

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"net"
 	"strconv"
 	"strings"
@@ -114,7 +115,12 @@ func TestClones(t *testing.T) {
 	at := b.await(8)
 	b.checkpoint()
 	clones := []*box{b.named("c-1"), b.named("c-2"), b.named("c-3")}
-	r := b.must(0, "restore", b.name, "--name", b.name+"-c", "--clones", "3", "--exec-after", "hostname $CHECKPOINTCTL_NAME; echo $CHECKPOINTCTL_NAME >/name")
+	var plan []struct{ Container string }
+	r := b.must(0, "restore", b.name, "--name", b.name+"-c", "--clones", "3", "--dry-run", "--json")
+	if err := json.Unmarshal([]byte(r.stdout), &plan); err != nil || len(plan) != 3 || plan[2].Container != clones[2].name {
+		t.Errorf("%v: %s", err, r.stdout)
+	}
+	r = b.must(0, "restore", b.name, "--name", b.name+"-c", "--clones", "3", "--exec-after", "hostname $CHECKPOINTCTL_NAME; echo $CHECKPOINTCTL_NAME >/name")
 	if want := b.name + "-c-1\n" + b.name + "-c-2\n" + b.name + "-c-3\n"; r.stdout != want || !strings.Contains(r.stderr, "clones share the hostname") {
 		t.Errorf("stdout %q, stderr %q", r.stdout, r.stderr)
 	}
@@ -126,6 +132,7 @@ func TestClones(t *testing.T) {
 	}
 	// All or none: the third name is taken.
 	docker(t, "rm", "-f", clones[0].name, clones[1].name)
+	b.must(23, "restore", b.name, "--name", b.name+"-c", "--clones", "3", "--dry-run")
 	b.must(23, "restore", b.name, "--name", b.name+"-c", "--clones", "3")
 	if got := docker(t, "ps", "-aq", "--filter", "name="+clones[0].name, "--filter", "name="+clones[1].name); got != "" {
 		t.Errorf("left over: %s", got)

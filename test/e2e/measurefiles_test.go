@@ -30,14 +30,14 @@ func TestMeasureFreezeWithFiles(t *testing.T) {
 		took := map[string][]time.Duration{}
 		for range runs {
 			for _, how := range []string{"--rootfs=false", "--rootfs"} {
-				var rec record
+				var made []struct{ Record record }
 				took[how] = append(took[how], timed(func() {
 					out := b.must(0, "checkpoint", b.name, "--name", "measured", how, "--json").stdout
-					if err := json.Unmarshal([]byte(out), &rec); err != nil {
+					if err := json.Unmarshal([]byte(out), &made); err != nil {
 						t.Fatal(err)
 					}
 				}))
-				frozen[how] = append(frozen[how], time.Duration(rec.Stats.FrozenUS)*time.Microsecond)
+				frozen[how] = append(frozen[how], time.Duration(made[0].Record.Stats.FrozenUS)*time.Microsecond)
 				b.must(0, "rm", b.name, "measured")
 			}
 		}

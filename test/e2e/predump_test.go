@@ -70,9 +70,18 @@ func dirty(t *testing.T, total, hot string) *box {
 
 func (b *box) chain(args ...string) chain {
 	b.t.Helper()
+	out := []byte(b.must(0, append(args, "--json")...).stdout)
 	var c chain
-	if err := json.Unmarshal([]byte(b.must(0, append(args, "--json")...).stdout), &c); err != nil {
-		b.t.Fatal(err)
+	if args[0] == "pre-dump" {
+		if err := json.Unmarshal(out, &c); err != nil {
+			b.t.Fatal(err)
+		}
+	} else {
+		var made []struct{ Record chain }
+		if err := json.Unmarshal(out, &made); err != nil || len(made) != 1 {
+			b.t.Fatalf("%v: %s", err, out)
+		}
+		c = made[0].Record
 	}
 	b.t.Logf("%v: rounds %+v, final %+v, stop %s, expected %d us, measured %d us", args, c.PreDump.Rounds, c.Stats, c.PreDump.Stop, c.PreDump.ExpectedUS, c.PreDump.MeasuredUS)
 	return c

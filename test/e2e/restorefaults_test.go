@@ -345,12 +345,12 @@ func TestKillOfDockerdInARestore(t *testing.T) {
 func TestStartThatAKilledRestoreAskedFor(t *testing.T) {
 	t.Parallel()
 	p := newPrecious(t)
-	var plan struct{ Link string }
-	if err := json.Unmarshal([]byte(p.must(0, "restore", p.name, "--dry-run", "--json").stdout), &plan); err != nil {
+	var plans []struct{ Link string }
+	if err := json.Unmarshal([]byte(p.must(0, "restore", p.name, "--dry-run", "--json").stdout), &plans); err != nil {
 		t.Fatal(err)
 	}
 	standIn := filepath.Join(filepath.Dir(binary), "../libexec/checkpointctl/checkpointctl-runtime")
-	pending, err := runtime.Prepare(t.Context(), p.id, runtime.Request{}, plan.Link, standIn)
+	pending, err := runtime.Prepare(t.Context(), p.id, runtime.Request{}, plans[0].Link, standIn)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,14 +126,14 @@ func runRestoreNew(ctx context.Context, d *deps, ref, name string, o restoreOpti
 		return err
 	}
 	m := &restore.Maker{Restorer: r, Engine: client}
+	clones := restore.Clones{Maker: m, Count: o.new.clones, ExecAfter: o.new.execAfter, Exec: client.Exec}
 	if o.dryRun {
-		draft, err := m.PlanNew(ctx, rec, n)
+		drafts, err := clones.Plan(ctx, rec, n)
 		if err != nil {
 			return err
 		}
-		return printDraft(d, draft)
+		return printDrafts(d, drafts)
 	}
-	clones := restore.Clones{Maker: m, Count: o.new.clones, ExecAfter: o.new.execAfter, Exec: client.Exec}
 	began := time.Now()
 	made, err := clones.Make(ctx, rec, n, restore.Options{TCPClose: o.tcpClose, LazyPages: o.lazyPages})
 	t.end()
@@ -141,19 +141,16 @@ func runRestoreNew(ctx context.Context, d *deps, ref, name string, o restoreOpti
 		return err
 	}
 	d.ran(opRestore, rec.Name, time.Since(began), exitOK, nil)
-	return printMade(d, made, rec, o.new.clones > 1)
+	return printMade(d, made, rec)
 }
 
-func printMade(d *deps, made []docker.Container, rec metadata.Record, several bool) error {
+func printMade(d *deps, made []docker.Container, rec metadata.Record) error {
 	list := []restored{}
 	for _, c := range made {
 		list = append(list, restoredOf(c, rec))
 	}
-	switch {
-	case d.json && several:
+	if d.json {
 		return printJSON(d.out, list)
-	case d.json:
-		return printJSON(d.out, list[0])
 	}
 	var errs []error
 	for _, l := range list {
@@ -163,11 +160,23 @@ func printMade(d *deps, made []docker.Container, rec metadata.Record, several bo
 	return errors.Join(errs...)
 }
 
-func printDraft(d *deps, draft docker.Draft) error {
+func printDrafts(d *deps, drafts []docker.Draft) error {
 	if d.json {
-		return printJSON(d.out, draft)
+		return printJSON(d.out, drafts)
 	}
-	return table(d.out, func(w io.Writer) {
+	for i, draft := range drafts {
+		if i > 0 {
+			fmt.Fprintln(d.out)
+		}
+		if err := printDraft(d.out, draft); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func printDraft(out io.Writer, draft docker.Draft) error {
+	return table(out, func(w io.Writer) {
 		fmt.Fprintf(w, "Would make:\t%s\n", draft.Name)
 		fmt.Fprintf(w, "Networks:\t%s\n", dash(strings.Join(draft.Networks(), ", ")))
 		for destination, name := range draft.Volumes {

@@ -34,6 +34,14 @@ type outcome struct {
 	failure
 }
 
+// outcomeOf is what became of the container that was named, and its record if err is nil.
+func outcomeOf(named string, r metadata.Record, err error) outcome {
+	if err != nil {
+		return outcome{Container: named, failure: failureOf(err)}
+	}
+	return outcome{Container: r.Name, OK: true, Record: &r}
+}
+
 // failure is why nothing came of one container; empty if something did.
 type failure struct {
 	Error string `json:"error,omitempty"`

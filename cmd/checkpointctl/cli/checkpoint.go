@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -163,18 +164,14 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	if err != nil {
 		return err
 	}
-	c, err := m.container(ctx, o.containers[0])
-	if err != nil {
+	r, err := m.one(ctx, o)
+	switch {
+	case d.json && !o.roundsOnly: // one is an array, as several are
+		printErr := printJSON(d.out, []outcome{outcomeOf(o.containers[0], r, err)})
+		return cmp.Or(err, printErr)
+	case err != nil:
 		return err
-	}
-	began, t := time.Now(), d.begin(c.Name, "preparing")
-	r, err := m.creator.Create(ctx, m.request(ctx, d.cfg.Config, c, o))
-	t.end()
-	if err != nil {
-		return err
-	}
-	d.ran(o.operation(), r.Name, time.Since(began), exitOK, &r)
-	if d.json {
+	case d.json:
 		return printJSON(d.out, r)
 	}
 	if err := printRounds(d.notes(), r); err != nil {
@@ -183,6 +180,21 @@ func runCheckpoint(ctx context.Context, d *deps, o checkpointOptions) error {
 	fmt.Fprintln(d.notes(), summary(r))
 	_, err = fmt.Fprintf(d.out, "%s/%s\n", r.Name, r.Checkpoint)
 	return err
+}
+
+// one makes the checkpoint of the one container that was named.
+func (m *maker) one(ctx context.Context, o checkpointOptions) (metadata.Record, error) {
+	c, err := m.container(ctx, o.containers[0])
+	if err != nil {
+		return metadata.Record{}, err
+	}
+	began := time.Now()
+	defer m.begin(c.Name, "preparing").end()
+	r, err := m.creator.Create(ctx, m.request(ctx, m.cfg.Config, c, o))
+	if err == nil {
+		m.ran(o.operation(), r.Name, time.Since(began), exitOK, &r)
+	}
+	return r, err
 }
 
 // maker makes checkpoints as the command line and the configuration say.

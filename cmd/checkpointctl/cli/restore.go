@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -173,10 +174,7 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 		if err != nil {
 			return err
 		}
-		if d.json {
-			return printJSON(d.out, plan)
-		}
-		return printPlan(d.out, plan)
+		return printPlans(d, []restore.Plan{plan})
 	}
 	began := time.Now()
 	err = r.Restore(ctx, c, rec, options)
@@ -185,11 +183,7 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 		return err
 	}
 	d.ran(opRestore, rec.Name, time.Since(began), exitOK, nil)
-	if d.json {
-		return printJSON(d.out, restoredOf(c, rec))
-	}
-	_, err = fmt.Fprintf(d.out, "%s/%s\n", rec.Name, rec.Checkpoint)
-	return err
+	return printRestored(d, []restored{restoredOf(c, rec)})
 }
 
 // restorerWith is the restorer that the options ask for. What it comes to is shown by the
@@ -255,13 +249,19 @@ func runRestoreAll(ctx context.Context, d *deps, targets []target, o restoreOpti
 		d.ran(opRestore, m.Record.Name, time.Since(began), exitOK, nil)
 		list = append(list, restoredOf(m.Container, m.Record))
 	}
+	return printRestored(d, list)
+}
+
+func printRestored(d *deps, list []restored) error {
 	if d.json {
 		return printJSON(d.out, list)
 	}
-	for _, l := range list {
-		fmt.Fprintf(d.out, "%s/%s\n", l.CheckpointOf, l.Checkpoint)
+	var errs []error
+	for _, r := range list {
+		_, err := fmt.Fprintf(d.out, "%s/%s\n", r.CheckpointOf, r.Checkpoint)
+		errs = append(errs, err)
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // restoreTarget returns the container to be started, and the name in the store
