@@ -147,16 +147,6 @@ func (c *Client) Socket() string {
 	return path
 }
 
-// Start starts a stopped container; ErrRunning if it runs. It returns when Docker
-// has answered, which has no time limit.
-func (c *Client) Start(ctx context.Context, id string) error {
-	err := c.api.ContainerStart(ctx, id, container.StartOptions{})
-	if errors.Is(err, ErrRunning) {
-		return fmt.Errorf("container %s: %w", id, ErrRunning)
-	}
-	return translate(id, err)
-}
-
 // SetRestartPolicy changes a container's restart policy, as docker update --restart
 // does.
 func (c *Client) SetRestartPolicy(ctx context.Context, id, policy string, maxRetries int) error {

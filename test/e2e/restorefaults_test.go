@@ -305,6 +305,9 @@ func TestTakenPortInARestore(t *testing.T) {
 		t.Errorf("stderr: %s", r.stderr)
 	}
 	_ = l.Close()
+	if len(p.inspect().NetworkSettings.Networks) == 0 { // Docker 29 forgets them
+		t.Error("the container has no network any more")
+	}
 	p.recovers()
 }
 

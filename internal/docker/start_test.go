@@ -1,0 +1,85 @@
+package docker
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/docker/docker/api/types/network"
+)
+
+// forgetful is a daemon that cannot set up a network of its only container.
+type forgetful struct {
+	networks  string // of the container, as JSON
+	forgets   bool
+	noNetwork bool // it is gone
+	connected map[string]network.EndpointSettings
+}
+
+func (f *forgetful) client(t *testing.T) *Client {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/_ping", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Api-Version", "1.51") })
+	mux.HandleFunc("GET /{v}/containers/web/json", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"Id": "web", "Name": "/web", "State": {"Status": "exited"}, "NetworkSettings": {"Networks": %s}}`, f.networks)
+	})
+	mux.HandleFunc("POST /{v}/containers/web/start", func(w http.ResponseWriter, _ *http.Request) {
+		if f.forgets {
+			f.networks = "{}"
+		}
+		w.WriteHeader(http.StatusInternalServerError)
+		fmt.Fprint(w, `{"message": "port 80 is taken"}`)
+	})
+	mux.HandleFunc("POST /{v}/networks/{name}/connect", func(w http.ResponseWriter, r *http.Request) {
+		var c network.ConnectOptions
+		if err := json.NewDecoder(r.Body).Decode(&c); err != nil || c.Container != "web" || f.noNetwork {
+			w.WriteHeader(http.StatusNotFound)
+			fmt.Fprint(w, `{"message": "not found"}`)
+			return
+		}
+		f.connected[r.PathValue("name")] = *c.EndpointConfig
+	})
+	f.connected = map[string]network.EndpointSettings{}
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: mux}} //nolint:gosec // it serves this test
+	server.Start()
+	t.Cleanup(server.Close)
+	c, err := New("unix://"+socket, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestFailedStartKeepsTheNetworks(t *testing.T) {
+	const networks = `{"shop": {"IPAMConfig": {"IPv4Address": "10.1.0.9"}, "Aliases": ["db"], "MacAddress": "02:42:00:00:00:09"}, "other": {}}`
+	f := &forgetful{networks: networks, forgets: true}
+	if err := f.client(t).Start(t.Context(), "web"); err == nil || !strings.Contains(err.Error(), "port 80 is taken") {
+		t.Errorf("start: %v", err)
+	}
+	shop, ok := f.connected["shop"]
+	if !ok || len(f.connected) != 2 || shop.IPAMConfig == nil || shop.IPAMConfig.IPv4Address != "10.1.0.9" || shop.Aliases[0] != "db" || shop.MacAddress != "02:42:00:00:00:09" {
+		t.Errorf("connected: %+v", f.connected)
+	}
+
+	f = &forgetful{networks: networks}
+	if err := f.client(t).Start(t.Context(), "web"); err == nil || len(f.connected) > 0 {
+		t.Errorf("one that forgets nothing: %v, %+v", err, f.connected)
+	}
+
+	f = &forgetful{networks: networks, forgets: true, noNetwork: true}
+	err := f.client(t).Start(t.Context(), "web")
+	if err == nil || !strings.Contains(err.Error(), "docker has disconnected container web from network shop, and could not connect it again") {
+		t.Errorf("a network that is gone: %v", err)
+	}
+}
