@@ -127,7 +127,7 @@ func (b *box) again(checkpoint string) {
 }
 
 func TestPreDumpConverges(t *testing.T) {
-	b := dirty(t, "64", "1")
+	b := dirty(t, "48", "1")
 	if !tracking(t, b) {
 		return
 	}
@@ -161,7 +161,7 @@ func TestPreDumpMeetsAGoal(t *testing.T) {
 }
 
 func TestPreDumpOfWhatChangesAllTheTime(t *testing.T) {
-	b := dirty(t, "16", "16")
+	b := dirty(t, "6", "6")
 	if !tracking(t, b) {
 		return
 	}
@@ -173,7 +173,7 @@ func TestPreDumpOfWhatChangesAllTheTime(t *testing.T) {
 }
 
 func TestTenRoundsTakeLittleMoreSpaceThanOne(t *testing.T) {
-	b := dirty(t, "64", "16")
+	b := dirty(t, "32", "4")
 	if !tracking(t, b) {
 		return
 	}

@@ -6,8 +6,8 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
-tests='PreDump|TenRounds|ContainerLeaves|KillBetweenRounds|TestEstablishedTCP$|TestFileLock'
-tests="$tests|TestNewContainer$|TestReboot|TestKindsOfContainers/kinds/^(plain|interactive_tty|limits)$"
+tests='PreDump|TenRounds|ContainerLeaves|KillBetweenRounds|TestEstablishedTCP$'
+tests="$tests|TestNewContainer$|TestReboot|TestKindsOfContainers/kinds/^(interactive_tty|limits)$"
 go=$(command -v go || echo /usr/local/go/bin/go)
 "$here/build.sh" >/dev/null
 export CHECKPOINTCTL_VM_TAGS=e2e,reboot
