@@ -127,6 +127,7 @@ func (a *agent) restore() (err error) {
 		case <-a.criuEnded:
 			a.criuEnded = nil
 			a.undo(errors.New("CRIU was killed")) // runc, which waits for the hook, does not see it
+			a.runc.tasks.Init.Kill()              // it waits for CRIU for ever, and runc for it for ten seconds
 		case <-a.initEnded:
 			// CRIU is no parent of the init, and may wait for it for ever.
 			a.initEnded, criuLimit = nil, time.After(2*time.Second)

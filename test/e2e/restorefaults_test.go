@@ -174,9 +174,17 @@ func withArgument(words ...string) int {
 	return 0
 }
 
-// recovers is what holds whatever was killed: Docker answers, nothing is left
-// behind after a repair, no file has changed, and the container comes back.
+// recovers is comesBack, after which the container can be started afresh.
 func (p *precious) recovers() {
+	p.t.Helper()
+	p.comesBack()
+	docker(p.t, "start", p.name)
+	docker(p.t, "kill", p.name)
+}
+
+// comesBack is what holds whatever was killed: Docker answers, nothing is left
+// behind after a repair, no file has changed, and the container can be restored.
+func (p *precious) comesBack() {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(20*slow)*time.Second)
 	defer cancel()
@@ -206,8 +214,6 @@ func (p *precious) recovers() {
 	p.restore()
 	p.goesOn(p.at)
 	p.kill()
-	docker(p.t, "start", p.name) // afresh
-	docker(p.t, "kill", p.name)
 }
 
 // Something is killed while the restored tasks wait for the network.

@@ -53,11 +53,12 @@ func TestSoakRestores(t *testing.T) {
 			if exists(h.control.Dir) {
 				c.recovered++
 			}
-			p.recovers() // fails the test if it does not
+			p.comesBack() // fails the test if it does not
 			c.survived++
 			counts[[2]string{"restore: " + name, stage}] = c
 		}
 	}
+	p.recovers()
 	for _, key := range sorted(counts) {
 		c := counts[key]
 		fmt.Fprintf(os.Stdout, "soak| %s | %s | %d | %d | %d |\n", key[0], key[1], c.tried, c.survived, c.recovered)
