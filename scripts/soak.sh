@@ -16,6 +16,6 @@ failed=0
 rows=$(sed -n 's/^soak| /| /p' "$out")
 [ -n "$rows" ]
 total=$(awk -F'|' '{ t += $4; s += $5; m += $6 } END { printf "| all | | %d | %d | %d |", t, s, m }' <<<"$rows")
-"$top/scripts/table.sh" soak "$doc" '| killed | CRIU had got to | tried | survived | recovered by the next run or repair |' <<<"$rows
+"$top/scripts/table.sh" soak "$doc" '| killed | it had got to | tried | survived | recovered by the next run or repair |' <<<"$rows
 $total"
 exit "$failed"
