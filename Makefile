@@ -71,10 +71,11 @@ gotestsum = PATH=$(dir $(GO)):$$PATH bin/tools/gotestsum --format testname
 bin/tools/gotestsum: tools/go.mod
 	GOTOOLCHAIN=auto $(GO) -C tools build -o ../bin/tools/ gotest.tools/gotestsum
 
-# The suite is in two parts, by the names in test/e2e/long.txt.
+# The suite is in two parts, by the names in test/e2e/long.txt. The tests named
+# Travels are in test-dockers, since they are of two Dockers.
 long := $(shell sed -n '/^Test/{s,/,$$/^,g;s/.*/^&$$/p}' test/e2e/long.txt | paste -sd'|')
 e2e: e2e-core e2e-long
-e2e-core: part = -skip '$(long)'
+e2e-core: part = -skip '$(long)|Travels'
 e2e-long: part = -run '$(long)'
 e2e-core e2e-long: bin/tools/gotestsum
 	$(GO) vet -tags e2e ./test/e2e/...
@@ -87,7 +88,7 @@ e2e-core e2e-long: bin/tools/gotestsum
 # the table of docs/reliability.md.
 apps: bin/tools/gotestsum
 	$(GO) vet -tags e2e,apps ./test/e2e/
-	$(gotestsum) -- -tags e2e,apps -count=1 -timeout 15m -parallel 4 -run '^(TestApplications|TestNewClients|TestPostgreSQLTravels)$$' ./test/e2e/
+	$(gotestsum) -- -tags e2e,apps -count=1 -timeout 15m -parallel 4 -run '^(TestApplications|TestNewClients)$$' ./test/e2e/
 
 # The packages, in a Debian root of their own.
 test-packages: packages bin/tools/gotestsum
@@ -99,15 +100,15 @@ test-vm: bin/tools/gotestsum
 	$(GO) vet -tags e2e,reboot ./test/e2e/
 	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/vm/suite.sh
 
-# Restores by newer Dockers, beside the host's.
-restores = TestKindsOfContainers|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn|TestDockerServes|TestLogDrivers|TestRuntimeInstall|TestContainerdOfTheSystem|TestDockersThatCannotRestore|TestFilesIntoANewContainer$$
+# Restores by newer Dockers, beside the host's, also of what the host's has saved.
+restores = TestKindsOfContainers|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn|TestDockerServes|TestLogDrivers|TestRuntimeInstall|TestContainerdOfTheSystem|TestDockersThatCannotRestore|TestFilesIntoANewContainer$$|Travels
 test-dockers: setup bin/tools/gotestsum
-	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/dockers/suite.sh 26 28 28-containerd -- -test.run '$(restores)'
+	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/dockers/suite.sh 26 host 28 28-containerd -- -test.run '$(restores)'
 
 # The same by Dockers that Debian does not have, which are built first: that takes
 # half an hour.
 test-dockers-more: setup bin/tools/gotestsum
-	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/dockers/suite.sh 25 29 -- -test.run '$(restores)'
+	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/dockers/suite.sh host 25 29 -- -test.run '$(restores)'
 
 # Beside its peers: writes docs/performance.json and what is shown of it.
 bench: build

@@ -4,6 +4,9 @@
 # -json would.
 #
 #   test/dockers/suite.sh NAME... [-- ARGUMENT...]
+#
+# The tests named Travels need two Dockers. Where host is among the names, the host's
+# own Docker runs their first half, and each Docker after it the second.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -21,8 +24,20 @@ export CHECKPOINTCTL_DOCKERS_BUNDLE=$tmp/bundle
 chmod 755 "$tmp" # a test runs as nobody
 failed=0
 trap 'exit 130' INT
+run() { # NAME COMMAND...
+	# When this is killed, the command ends; run.sh cleans up.
+	setpriv --pdeathsig TERM "${@:2}" | "$go" tool test2json -t -p "docker$1" || failed=1
+}
+skip=(-test.skip Travels)
+archives=$CHECKPOINTCTL_DOCKERS_BUNDLE/archives
 for name in "${names[@]}"; do
-	# When this is killed, that one ends and cleans up.
-	setpriv --pdeathsig TERM "$here/run.sh" "$name" -test.timeout 40m "$@" | "$go" tool test2json -t -p "docker$name" || failed=1
+	if [ "$name" = host ]; then
+		mkdir "$archives"
+		run host env CHECKPOINTCTL_E2E_SAVE_ARCHIVES="$archives" "$here/host.sh" -test.run Travels
+		export CHECKPOINTCTL_E2E_ARCHIVES=/e2e/archives # where run.sh shows them
+		skip=()
+	else
+		run "$name" "$here/run.sh" "$name" -test.timeout 40m "${skip[@]}" "$@"
+	fi
 done
 exit "$failed"

@@ -22,14 +22,9 @@ trap 'rm -rf "$tmp" "$bundle/archives"' EXIT
 half() { # VARIABLE NAME
 	echo "travel: $1 with $2" >&2
 	if [ "$2" = host ]; then
-		(
-			cd "$here/../e2e"
-			CHECKPOINTCTL_E2E_IMAGES=$(cat "$bundle/images.tar.names")
-			env "$1=$bundle/archives" CHECKPOINTCTL_E2E_BINARY="$bundle/bin/checkpointctl" CHECKPOINTCTL_E2E_IMAGES="$CHECKPOINTCTL_E2E_IMAGES" \
-				"$bundle/e2e.test" -test.run Travels -test.v
-		)
+		env "$1=$bundle/archives" "$here/host.sh" -test.run Travels
 	else
-		env "$1=/e2e/archives" "$here/run.sh" "$2" -test.run Travels -test.v
+		env "$1=/e2e/archives" "$here/run.sh" "$2" -test.run Travels
 	fi
 }
 

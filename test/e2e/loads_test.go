@@ -93,15 +93,15 @@ func databases() []application {
 		},
 		{
 			name: "PostgreSQL", version: postgres + "postgres --version | sed 's,.* \\([0-9.]*\\) .*,\\1,'", port: "5432",
-			server: postgres + `mkdir -p /data/db; chown 1000 /data/db; initdb -D /data/db -U app --auth trust --no-locale -E UTF8 --no-sync
-echo 'host all all all trust' >>/data/db/pg_hba.conf; exec postgres -D /data/db -c listen_addresses='*' -k /tmp -c jit=off -c max_wal_size=256MB`,
-			prepare: postgres + "until pg_isready -q -h $SERVER; do sleep 0.1; done; pgbench -h $SERVER -U app -i -q -s 4 postgres",
-			load:    "pgbench, 4 connections, TPC-B", client: "exec /usr/lib/postgresql/15/bin/pgbench -h $SERVER -U app -n -c 4 -T 36000 -P 1 postgres",
+			server: postgres + "export LD_PRELOAD=/apps/user1000.so; mkdir -p /data/db; chown 1000 /data/db; initdb -D /data/db -U app --auth trust --no-locale -E UTF8 --no-sync; " +
+				postgresServe,
+			prepare: postgresReady + pgbench + pgbenchFill + "4",
+			load:    "pgbench, 4 connections, TPC-B", client: pgbench + pgbenchLoad,
 			done: balances, check: func(p *loaded) { balances(p) },
 			end: func(p *loaded) string {
 				p.endClient("KILL")
 				n := balances(p)
-				p.sh(postgres + "pg_amcheck -h 127.0.0.1 -U app --install-missing --heapallindexed postgres")
+				p.sh(amcheck)
 				return fmt.Sprintf("%d transactions, no error", n)
 			},
 		},
@@ -156,23 +156,6 @@ func increments(p *loaded) int {
 	p.t.Helper()
 	return p.equal("increments and counters", p.sh(`redis-cli eval "`+sumOfKeys+
 		` return {sum, tonumber(redis.call('info', 'commandstats'):match('cmdstat_incr:calls=(%d+)') or 0)}" 0`))
-}
-
-const postgres = "export LD_PRELOAD=/apps/user1000.so PATH=/usr/lib/postgresql/15/bin:$PATH; "
-
-// balances returns the number of transactions. One statement sees one moment.
-func balances(p *loaded) int {
-	p.t.Helper()
-	query := func(text string) string {
-		return p.sh(postgres + `psql -h 127.0.0.1 -U app -At -F ' ' postgres -c "` + text + `"`)
-	}
-	p.equal("balances", query("SELECT (SELECT sum(abalance) FROM pgbench_accounts), (SELECT sum(bbalance) FROM pgbench_branches), "+
-		"(SELECT sum(tbalance) FROM pgbench_tellers), (SELECT coalesce(sum(delta), 0) FROM pgbench_history)"))
-	n, err := strconv.Atoi(query("SELECT count(*) FROM pgbench_history"))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return n
 }
 
 const sysbench = "sysbench /apps/bank.lua --db-driver=mysql --mysql-host=$SERVER --mysql-user=root --mysql-db=bank "

@@ -89,7 +89,7 @@ func prepare(tmp string) (err error) {
 			return err
 		}
 	}
-	if names := strings.Fields(os.Getenv("CHECKPOINTCTL_E2E_IMAGES")); len(names) == 2 {
+	if names := givenImages(); names != nil {
 		baseImage, appsImage = names[0], names[1]
 		return nil
 	}
@@ -102,16 +102,27 @@ func prepare(tmp string) (err error) {
 	return nil
 }
 
-// saveImages writes the images to a file, and the names of these two beside it.
-func saveImages(file, tmp string) error {
-	more, err := moreImages(tmp)
-	if err != nil {
-		return err
+// givenImages returns the names that saveImages has written of the images that are
+// there already, or nil.
+func givenImages() []string {
+	if names := strings.Fields(os.Getenv("CHECKPOINTCTL_E2E_IMAGES")); len(names) == 3 {
+		return names
 	}
-	if out, err := exec.Command("docker", append([]string{"save", "-o", file, baseImage, appsImage}, more...)...).CombinedOutput(); err != nil {
+	return nil
+}
+
+// saveImages writes the images, also the one of PostgreSQL, to a file, and their names
+// beside it.
+func saveImages(file, tmp string) error {
+	postgresql, err := images.PostgreSQL(".", tmp)
+	if err != nil {
+		return fmt.Errorf("image of PostgreSQL: %w", err)
+	}
+	names := []string{baseImage, appsImage, postgresql}
+	if out, err := exec.Command("docker", append([]string{"save", "-o", file}, names...)...).CombinedOutput(); err != nil {
 		return fmt.Errorf("docker save: %w: %s", err, out)
 	}
-	return os.WriteFile(file+".names", []byte(baseImage+" "+appsImage+"\n"), 0o644)
+	return os.WriteFile(file+".names", []byte(strings.Join(names, " ")+"\n"), 0o644)
 }
 
 func requirements() error {

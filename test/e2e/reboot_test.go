@@ -15,8 +15,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/checkpointctl/checkpointctl/test/images"
 )
 
 // guest.sh of test/vm reboots when TestReboot has left rebootFile, which has the other
@@ -69,15 +67,11 @@ func TestReboot(t *testing.T) {
 
 // start starts the containers, and the unit as README says, and has guest.sh reboot.
 func (o outliving) start(t *testing.T) {
-	postgresql, err := images.PostgreSQL(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, c := range []struct {
 		*box
 		options []string
 	}{
-		{o.postgres, []string{"-v", "/data", "--user", "1000:1000", postgresql, "sh", "-c", inserting}},
+		{o.postgres, []string{"-v", "/data", "--user", "1000:1000", postgresImage(t), "sh", "-c", inserting}},
 		{o.redis, []string{appsImage, "sh", "-c", incrementing}},
 		{o.counter, []string{"--restart", "always", baseImage, "sh", "-c", countingAndClock}},
 		{o.nginx, []string{appsImage, "nginx", "-c", "/nginx.conf", "-e", "/dev/stderr"}},
@@ -89,7 +83,7 @@ func (o outliving) start(t *testing.T) {
 		t.Fatal("nginx does not serve")
 	}
 	file := "/etc/checkpointctl/checkpointctl.yaml"
-	err = os.MkdirAll(filepath.Dir(file), 0o755)
+	err := os.MkdirAll(filepath.Dir(file), 0o755)
 	if err == nil {
 		err = os.WriteFile(file, fmt.Appendf(nil, "park: {order: [%s, %s]}\n", o.postgres.name, o.redis.name), 0o600)
 	}
@@ -182,12 +176,6 @@ func output(t *testing.T, name string, args ...string) string {
 		t.Fatalf("%s %s: exit %d: %s%s", name, strings.Join(args, " "), r.code, r.stdout, r.stderr)
 	}
 	return r.stdout
-}
-
-// moreImages makes the images that only TestReboot runs.
-func moreImages(tmp string) ([]string, error) {
-	image, err := images.PostgreSQL(tmp)
-	return []string{image}, err
 }
 
 // printedLine is a count that a container printed, and what it printed beside it.

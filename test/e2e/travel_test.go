@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -26,15 +27,20 @@ const (
 // travel runs a container until its archive is made and nothing of it is left, and
 // then what a container that was made from the archive must stand.
 func travel(t *testing.T, name string, leave func(file string), arrive func(file string)) {
-	dir := os.Getenv(archives)
-	if dir == "" {
-		if dir = os.Getenv(saveArchives); dir == "" {
-			dir = t.TempDir()
-		}
-		leave(filepath.Join(dir, name))
+	t.Helper()
+	to, from := os.Getenv(saveArchives), os.Getenv(archives)
+	switch {
+	case to == "" && from == "":
+		to = t.TempDir()
+		from = to
+	case to != "" && from != "":
+		t.Fatalf("%s and %s are both set: nothing would be tested", saveArchives, archives)
 	}
-	if os.Getenv(saveArchives) == "" {
-		arrive(filepath.Join(dir, name))
+	if to != "" {
+		leave(filepath.Join(to, name))
+	}
+	if from != "" {
+		arrive(filepath.Join(from, name))
 	}
 }
 
@@ -44,6 +50,28 @@ func (b *box) gone(file string) {
 	b.must(0, "export", b.name, "-o", file)
 	docker(b.t, "rm", "-f", "-v", b.name)
 	b.must(0, "rm", b.name, "checkpoint1")
+}
+
+// writeCount writes beside an archive how much had been done before its checkpoint.
+func writeCount(t *testing.T, file string, n int) {
+	t.Helper()
+	if err := os.WriteFile(file+".count", []byte(strconv.Itoa(n)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readCount returns what writeCount has written.
+func readCount(t *testing.T, file string) int {
+	t.Helper()
+	data, err := os.ReadFile(file + ".count")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(string(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // arrived imports an archive and makes a container from it.
@@ -81,76 +109,55 @@ func increment(address string, count *atomic.Int64) error {
 	}
 }
 
-func (b *box) redis(args ...string) string {
-	b.t.Helper()
-	return docker(b.t, append([]string{"exec", b.name, "redis-cli"}, args...)...)
-}
-
 // Redis with its append-only file, in the layer and once more in a volume,
 // checkpointed under load: all that was answered is there, in memory and in the
 // file.
 func TestRedisTravels(t *testing.T) {
 	t.Parallel()
 	for name, options := range map[string][]string{"redis-layer": nil, "redis-volume": {"-v", "/data"}} {
-		leave := func(file string) {
-			b := start(t, append(options, appsImage, "redis-server", "--dir", "/data", "--save", "", "--appendonly", "yes", "--protected-mode", "no", "--bind", "0.0.0.0")...)
-			var answered atomic.Int64
-			ended := make(chan error, 1)
-			if !until(10*time.Second, func() bool {
-				c, err := net.Dial("tcp", b.address()+":6379")
-				return err == nil && c.Close() == nil
-			}) {
-				t.Fatal("redis does not listen")
-			}
-			go func() { ended <- increment(b.address(), &answered) }()
-			if !until(10*time.Second, func() bool { return answered.Load() > 500 }) {
-				t.Fatal("redis does not count")
-			}
-			b.checkpoint("--leave-running=false", "--volumes")
-			if err := os.WriteFile(file+".answered", []byte(strconv.FormatInt(answered.Load(), 10)), 0o600); err != nil {
-				t.Fatal(err)
-			}
-			b.gone(file)
-			if err := <-ended; err == nil {
-				t.Error("the client does not hear that redis is gone")
-			}
-		}
-		arrive := func(file string) {
-			data, err := os.ReadFile(file + ".answered")
-			if err != nil {
-				t.Fatal(err)
-			}
-			answered, err := strconv.Atoi(string(data))
-			if err != nil {
-				t.Fatal(err)
-			}
-			b := arrived(t, file, "--tcp-close")
-			n, err := strconv.Atoi(b.redis("get", "n"))
-			if err != nil || n < answered || n > answered+1 {
-				t.Errorf("%s: n is %d (%v), %d were answered", name, n, err, answered)
-			}
-			if got := b.redis("incr", "n"); got != strconv.Itoa(n+1) {
-				t.Errorf("%s: incr: %s", name, got)
-			}
-			check := docker(t, "exec", b.name, "sh", "-c", "redis-check-aof /data/appendonlydir/appendonly.aof.manifest")
-			if !strings.Contains(check, "are valid") {
-				t.Errorf("%s: %s", name, check)
-			}
-			// The file alone gives the same.
-			docker(t, "restart", "-t", "5", b.name)
-			got := ""
-			if !until(10*time.Second, func() bool {
-				got = docker(t, "exec", b.name, "sh", "-c", "redis-cli get n 2>&1 || true")
-				return got == strconv.Itoa(n+1)
-			}) {
-				t.Errorf("%s: from the file n is %s, want %d", name, got, n+1)
-			}
-		}
-		travel(t, name, leave, arrive)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			travel(t, name, func(file string) {
+				b := start(t, append(slices.Clone(options), appsImage, "redis-server", "--dir", "/data", "--save", "", "--appendonly", "yes", "--protected-mode", "no", "--bind", "0.0.0.0")...)
+				var answered atomic.Int64
+				ended := make(chan error, 1)
+				if !until(10*time.Second, func() bool { return accepts(b.address() + ":6379") }) {
+					t.Fatal("redis does not listen")
+				}
+				go func() { ended <- increment(b.address(), &answered) }()
+				if !until(10*time.Second, func() bool { return answered.Load() > 500 || len(ended) > 0 }) || len(ended) > 0 {
+					t.Fatalf("%d increments were answered", answered.Load())
+				}
+				b.checkpoint("--leave-running=false", "--volumes")
+				writeCount(t, file, int(answered.Load()))
+				b.gone(file)
+			}, func(file string) {
+				answered := readCount(t, file)
+				b := arrived(t, file, "--tcp-close")
+				said := strings.SplitN(docker(t, "exec", b.name, "sh", "-c", "redis-cli get n; redis-cli incr n; redis-check-aof /data/appendonlydir/*.manifest"), "\n", 3)
+				n, err := strconv.Atoi(said[0])
+				if err != nil || n < answered || n > answered+1 {
+					t.Errorf("n is %s, %d were answered", said[0], answered)
+				}
+				if len(said) < 3 || said[1] != strconv.Itoa(n+1) || !strings.Contains(said[2], "are valid") {
+					t.Errorf("redis says %q", said)
+				}
+				// The file alone gives the same.
+				docker(t, "restart", "-t", "5", b.name)
+				got := ""
+				if !until(10*time.Second, func() bool {
+					got = docker(t, "exec", b.name, "sh", "-c", "redis-cli get n 2>&1 || true")
+					return got == strconv.Itoa(n+1)
+				}) {
+					t.Errorf("from the file n is %s, want %d", got, n+1)
+				}
+			})
+		})
 	}
 }
 
-// nginx with a changed configuration and an access log.
+// nginx with a changed configuration and an access log, checkpointed under load: it
+// serves by that configuration, and the log has every request that was answered.
 func TestNginxTravels(t *testing.T) {
 	t.Parallel()
 	travel(t, "nginx", func(file string) {
@@ -159,37 +166,55 @@ func TestNginxTravels(t *testing.T) {
 			t.Fatal("nginx does not serve")
 		}
 		docker(t, "exec", b.name, "sh", "-c", `sed -i 's/served/changed/; s,access_log off,access_log /var/log/nginx/access.log,' /nginx.conf && nginx -c /nginx.conf -e /dev/stderr -s reload`)
-		if !b.serves("changed") {
-			t.Fatal("nginx does not serve what was changed")
+		var answered atomic.Int64
+		stop := make(chan struct{})
+		defer close(stop)
+		go func(address string) {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if strings.HasSuffix(get(address), "changed\n") {
+					answered.Add(1)
+				}
+			}
+		}(b.address())
+		if !until(10*time.Second, func() bool { return answered.Load() > 100 }) {
+			t.Fatalf("nginx has answered %d requests", answered.Load())
 		}
-		b.checkpoint("--leave-running=false", "--tcp-established")
+		b.checkpoint("--leave-running=false")
+		writeCount(t, file, int(answered.Load()))
 		b.gone(file)
 	}, func(file string) {
 		b := arrived(t, file, "--tcp-close")
 		if !b.serves("changed") {
 			t.Errorf("does not serve: %s", b.logs("5"))
 		}
-		lines := strings.Split(docker(t, "exec", b.name, "cat", "/var/log/nginx/access.log"), "\n")
-		if len(lines) < 2 {
-			t.Errorf("access log: %q", lines)
+		log := docker(t, "exec", b.name, "sh", "-c", "cat /var/log/nginx/access.log && nginx -q -t -c /nginx.conf -e /dev/stderr")
+		if n := readCount(t, file) + 1; strings.Count(log, `"GET / `) < n {
+			t.Errorf("%d requests were answered, the log has: %s", n, log)
 		}
-		docker(t, "exec", b.name, "sh", "-c", "nginx -t -c /nginx.conf -e /dev/stderr")
 	})
 }
 
 // serves says whether the web server in the container answers with this word.
 func (b *box) serves(word string) bool {
 	b.t.Helper()
-	return until(10*time.Second, func() bool {
-		c, err := net.DialTimeout("tcp", b.address()+":80", time.Second)
-		if err != nil {
-			return false
-		}
-		defer c.Close()
-		_ = c.SetDeadline(time.Now().Add(2 * time.Second))
-		fmt.Fprint(c, "GET / HTTP/1.0\r\n\r\n")
-		body := new(strings.Builder)
-		_, _ = bufio.NewReader(c).WriteTo(body)
-		return strings.HasSuffix(body.String(), word+"\n")
-	})
+	return until(10*time.Second, func() bool { return strings.HasSuffix(get(b.address()), word+"\n") })
+}
+
+// get returns what the web server at an address answers, or nothing.
+func get(address string) string {
+	c, err := net.DialTimeout("tcp", address+":80", time.Second)
+	if err != nil {
+		return ""
+	}
+	defer c.Close()
+	_ = c.SetDeadline(time.Now().Add(2 * time.Second))
+	fmt.Fprint(c, "GET / HTTP/1.0\r\n\r\n")
+	body := new(strings.Builder)
+	_, _ = bufio.NewReader(c).WriteTo(body)
+	return body.String()
 }

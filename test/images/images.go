@@ -13,6 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Base makes an image of busybox and the workload, with a user and a
@@ -116,7 +118,8 @@ func copyInto(root, file string, mode fs.FileMode) error {
 }
 
 // importOnce imports a root of unpacked packages, unless an image of the same
-// recipe is there. Nothing is pulled.
+// recipe is there. Nothing is pulled. It waits for others that make an image: the name
+// would go to another image while the first is in use.
 func importOnce(name string, packages []string, tmp string, finish func(root string) error, inputs ...string) (string, error) {
 	h := sha256.New()
 	fmt.Fprintln(h, "recipe 1", packages)
@@ -128,6 +131,14 @@ func importOnce(name string, packages []string, tmp string, finish func(root str
 		fmt.Fprintf(h, "%x\n", sha256.Sum256(data))
 	}
 	image := fmt.Sprintf("checkpointctl-e2e/%s:%s", name, hex.EncodeToString(h.Sum(nil))[:12])
+	lock, err := os.Open(os.TempDir())
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return "", fmt.Errorf("locking %s: %w", lock.Name(), err)
+	}
 	if exec.Command("docker", "image", "inspect", image).Run() == nil {
 		return image, nil
 	}

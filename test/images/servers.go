@@ -22,13 +22,9 @@ func Servers(e2e, tmp string) (string, error) {
 	if err != nil || inputs == nil {
 		return "", fmt.Errorf("no files of the applications: %w", err)
 	}
-	counter, preload := filepath.Join(tmp, "counter"), filepath.Join(tmp, "user1000.so")
+	counter := filepath.Join(tmp, "counter")
 	if err := compile(e2e, "./counter", counter); err != nil {
 		return "", err
-	}
-	source := filepath.Join(e2e, "testdata/apps/user1000.c")
-	if out, err := exec.Command("cc", "-shared", "-fPIC", "-o", preload, source).CombinedOutput(); err != nil {
-		return "", fmt.Errorf("cc %s: %w: %s", source, err, out)
 	}
 	inputs = append(inputs, counter)
 	return importOnce("servers", packages, tmp, func(root string) error {
@@ -36,10 +32,10 @@ func Servers(e2e, tmp string) (string, error) {
 			return err
 		}
 		apps := filepath.Join(root, "apps")
-		if err := os.Mkdir(apps, 0o755); err != nil {
+		if err := addUser1000(apps, e2e); err != nil {
 			return err
 		}
-		for _, file := range append(inputs, preload) {
+		for _, file := range inputs {
 			if err := copyInto(apps, file, 0o755); err != nil {
 				return err
 			}
@@ -54,7 +50,7 @@ func Servers(e2e, tmp string) (string, error) {
 
 // PostgreSQL makes an image of PostgreSQL with a new database of user 1000 in /data/db,
 // which would take half a minute where all is slow.
-func PostgreSQL(tmp string) (string, error) {
+func PostgreSQL(e2e, tmp string) (string, error) {
 	return importOnce("postgres", []string{"busybox-static", "postgresql-15"}, tmp, func(root string) error {
 		if err := lighten(root); err != nil {
 			return err
@@ -62,8 +58,25 @@ func PostgreSQL(tmp string) (string, error) {
 		if err := finishRoot(root, ""); err != nil {
 			return err
 		}
+		if err := addUser1000(filepath.Join(root, "apps"), e2e); err != nil {
+			return err
+		}
 		return initDB(root)
-	})
+	}, user1000(e2e))
+}
+
+func user1000(e2e string) string { return filepath.Join(e2e, "testdata/apps/user1000.c") }
+
+// addUser1000 makes a directory with what lets root start PostgreSQL.
+func addUser1000(dir, e2e string) error {
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	source := user1000(e2e)
+	if out, err := exec.Command("cc", "-shared", "-fPIC", "-o", filepath.Join(dir, "user1000.so"), source).CombinedOutput(); err != nil {
+		return fmt.Errorf("cc %s: %w: %s", source, err, out)
+	}
+	return nil
 }
 
 func initDB(root string) error {
