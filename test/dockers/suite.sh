@@ -3,8 +3,9 @@
 # of run.sh, and arguments after -- go to the test binary. Prints what go test
 # -json would.
 #
-#   test/dockers/suite.sh NAME... [-- ARGUMENT...]
+#   test/dockers/suite.sh NAME[=TESTS]... [-- ARGUMENT...]
 #
+# With TESTS, a pattern as for -test.run, only these are run with that Docker.
 # The tests named Travels need two Dockers. Where host is among the names, the host's
 # own Docker runs their first half, and each Docker after it the second.
 set -euo pipefail
@@ -37,7 +38,10 @@ for name in "${names[@]}"; do
 		export CHECKPOINTCTL_E2E_ARCHIVES=/e2e/archives # where run.sh shows them
 		skip=()
 	else
-		run "$name" "$here/run.sh" "$name" -test.timeout 40m "${skip[@]}" "$@"
+		tests=() # the last -test.run is the one that counts
+		[ "${name#*=}" = "$name" ] || tests=(-test.run "${name#*=}")
+		name=${name%%=*}
+		run "$name" "$here/run.sh" "$name" -test.timeout 40m "${skip[@]}" "$@" "${tests[@]}"
 	fi
 done
 exit "$failed"
