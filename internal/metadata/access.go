@@ -43,11 +43,16 @@ func (s Store) CheckAccess() error {
 // Memory is a file of the store for what CRIU answered; empty while the store is
 // not there, or open to others than its owner.
 func (s Store) Memory() string {
-	info, err := os.Stat(s.Dir)
-	if err != nil || info.Mode().Perm()&othersAny != 0 || CheckSafe(s.Dir) != nil {
+	if !s.private() {
 		return ""
 	}
 	return filepath.Join(s.Dir, memoryFile)
+}
+
+// private says that the store is there, and that nobody else can read or change it.
+func (s Store) private() bool {
+	info, err := os.Stat(s.Dir)
+	return err == nil && info.Mode().Perm()&othersAny == 0 && CheckSafe(s.Dir) == nil
 }
 
 func accessError(err error) error {

@@ -1,8 +1,10 @@
 package metadata
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"testing"
@@ -48,6 +50,28 @@ func FuzzGet(f *testing.F) {
 		_ = s.Verify(r, Hashes)
 		if _, err := s.Chain(r); err != nil && !errors.Is(err, ErrDamaged) {
 			t.Errorf("chain: %v", err)
+		}
+	})
+}
+
+// Whatever the file of an index holds, it has no records, or some that can be looked up.
+func FuzzDecodeIndex(f *testing.F) {
+	for _, labels := range []map[string]string{nil, {"app": "shop"}} {
+		first, second := fullRecord("c", "x").Summary(), fullRecord("c", "y").Summary()
+		first.Labels, second.Labels = labels, labels
+		data, err := encodeIndex(map[string][]*entry{"c": {{Summary: first}, {Summary: second}}}, time.Now())
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data[crc32.Size:])
+	}
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		sum := binary.BigEndian.AppendUint32(nil, crc32.Checksum(data, castagnoli))
+		x := &Index{known: decodeIndex(append(sum, data...))}
+		for _, list := range x.known {
+			for _, e := range list {
+				x.recall(e.Summary.Name, e.Summary.Checkpoint)
+			}
 		}
 	})
 }

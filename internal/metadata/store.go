@@ -202,7 +202,7 @@ func (s Store) List(container string) ([]Record, error) {
 	if err := s.CheckAccess(); err != nil {
 		return nil, err
 	}
-	list, err := gather(s, container, s.get)
+	list, err := gather(s.checkpoints(container), s.get)
 	slices.SortStableFunc(list, func(a, b Record) int { return a.Timestamp.Compare(b.Timestamp) })
 	return list, err
 }

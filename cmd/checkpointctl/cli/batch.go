@@ -211,7 +211,8 @@ func (r *batchRun) prune(container string) ([]string, error) {
 	if keep.Empty() {
 		return nil, nil
 	}
-	verdicts, err := pruneOne(r.store(), container, keep, false)
+	store := r.store()
+	verdicts, err := pruneOne(store, store.Index(), container, keep, false)
 	if err != nil {
 		return nil, fmt.Errorf("the checkpoint is made, but the keep rules were not applied: %w", err)
 	}

@@ -244,10 +244,10 @@ func (d *deps) completeNames(cmd *cobra.Command, args []string, word string) ([]
 		container = args[0]
 	}
 	if joined || len(args) > 0 {
-		records, _ := d.store().List(container)
+		list, _ := d.store().Summaries(container)
 		var names []string
-		for _, r := range records {
-			names = append(names, prefix+r.Checkpoint)
+		for _, s := range list {
+			names = append(names, prefix+s.Checkpoint)
 		}
 		return names, cobra.ShellCompDirectiveNoFileComp
 	}

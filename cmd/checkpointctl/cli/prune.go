@@ -79,13 +79,15 @@ func runPrune(ctx context.Context, d *deps, refs []string, dryRun bool) error {
 		}
 		containers = append(containers, name)
 	}
+	index := store.Index()
+	defer index.Save()
 	var (
 		all  []metadata.Verdict
 		errs []error
 	)
 	for _, name := range containers {
 		began := time.Now()
-		list, err := pruneOne(store, name, keep, dryRun)
+		list, err := pruneOne(store, index, name, keep, dryRun)
 		d.ran(opPrune, name, time.Since(began), exitStatus(ctx, err), nil)
 		all = append(all, list...)
 		if err != nil {
@@ -101,13 +103,13 @@ func runPrune(ctx context.Context, d *deps, refs []string, dryRun bool) error {
 	return errors.Join(errs...)
 }
 
-func pruneOne(store metadata.Store, container string, keep metadata.Keep, dryRun bool) ([]metadata.Verdict, error) {
+func pruneOne(store metadata.Store, index *metadata.Index, container string, keep metadata.Keep, dryRun bool) ([]metadata.Verdict, error) {
 	unlock, err := store.Lock(container)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	list, err := store.Summaries(container)
+	list, err := index.Summaries(container)
 	if err != nil {
 		// What cannot be read may be a parent, or the newest.
 		return nil, err
@@ -145,7 +147,7 @@ func printVerdicts(d *deps, list []metadata.Verdict, dryRun bool) error {
 		SizeBytes  int64  `json:"size_bytes"`
 		metadata.Verdict
 	}
-	rows := []row{}
+	rows := make([]row, 0, len(list))
 	var freed int64
 	for _, v := range list {
 		rows = append(rows, row{v.Summary.Name, v.Summary.Checkpoint, v.Summary.SizeBytes, v})
