@@ -18,8 +18,12 @@ type Clones struct {
 	Exec      func(ctx context.Context, id string, env, command []string) (output string, status int, err error)
 }
 
-// Plan returns what Make would make, or the first refusal. Nothing is made.
+// Plan returns what Make would make, or the first refusal. Nothing is made. Of the
+// checkpoint's files only sizes and links are verified, as in DryRun.
 func (c Clones) Plan(ctx context.Context, rec metadata.Record, n New) ([]docker.Draft, error) {
+	quick := *c.Restorer
+	quick.NoVerify = true
+	c.Maker = &Maker{Restorer: &quick, Engine: c.Engine}
 	var drafts []docker.Draft
 	for _, one := range c.each(rec, n) {
 		draft, err := c.planNew(ctx, rec, one)
