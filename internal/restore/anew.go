@@ -52,13 +52,8 @@ func (e *CannotMakeError) Error() string {
 // makeOne makes a container from what the checkpoint keeps of its own, fills its files
 // and starts it. What stands against it is found before anything is made, as far as
 // that can be known: a *CannotMakeError. After an error nothing that was made is
-// left.
+// left. The checkpoint must be locked.
 func (m *Maker) makeOne(ctx context.Context, rec metadata.Record, n New, o Options) (c made, err error) {
-	unlock, err := m.Store.Lock(rec.Name)
-	if err != nil {
-		return c, err
-	}
-	defer unlock()
 	var p prepared
 	defer func() { p.close() }()
 	draft, err := m.draft(ctx, rec, n, &p)

@@ -20,8 +20,16 @@ type Clones struct {
 
 // Make makes them one after the other. Several are called NAME-1 and so on, and have
 // volumes of their own where the checkpoint has the files. If one fails, those
-// before are removed.
+// before are removed. Until it returns the checkpoint is locked; it is verified once.
 func (c Clones) Make(ctx context.Context, rec metadata.Record, n New, o Options) ([]docker.Container, error) {
+	unlock, err := c.Store.Lock(rec.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	r := *c.Restorer
+	r.Docker = &remembering{engine: r.Docker}
+	c.Maker = &Maker{Restorer: &r, Engine: c.Engine}
 	var list []made
 	for i := 1; i <= c.Count; i++ {
 		one := n
@@ -36,6 +44,7 @@ func (c Clones) Make(ctx context.Context, rec metadata.Record, n New, o Options)
 			return nil, err
 		}
 		list = append(list, clone)
+		r.NoVerify, r.canBeLazy = true, o.LazyPages
 	}
 	if c.Count > 1 {
 		c.warn("clones share the hostname, machine ID, keys, sessions and random state in their memory; --exec-after can change what must differ")
@@ -45,6 +54,23 @@ func (c Clones) Make(ctx context.Context, rec metadata.Record, n New, o Options)
 		containers = append(containers, m.Container)
 	}
 	return containers, nil
+}
+
+// remembering asks Docker once what it is. Docker runs two programs to answer.
+type remembering struct {
+	engine
+	daemon *docker.Daemon
+}
+
+func (e *remembering) Daemon(ctx context.Context) (docker.Daemon, error) {
+	if e.daemon == nil {
+		d, err := e.engine.Daemon(ctx)
+		if err != nil {
+			return d, err
+		}
+		e.daemon = &d
+	}
+	return *e.daemon, nil
 }
 
 // numbered is the i-th of several.

@@ -30,8 +30,10 @@ func (r *Restorer) lazyPages(ctx context.Context, c docker.Container, rec metada
 	case rec.PreDump != nil && len(rec.PreDump.Rounds) > 0:
 		return no("has pre-dump rounds, and criu lazy-pages does not fetch what lies in them")
 	}
-	if err := (&criu.Dumper{Path: r.CRIU}).Userfaultfd(ctx); err != nil {
-		return nil, err
+	if !r.canBeLazy {
+		if err := (&criu.Dumper{Path: r.CRIU}).Userfaultfd(ctx); err != nil {
+			return nil, err
+		}
 	}
 	dir, err := filepath.Abs(r.Store.Path(rec.Name, rec.Checkpoint))
 	if err != nil {

@@ -51,6 +51,8 @@ type Restorer struct {
 	CRIU, StandIn string
 	// NoVerify compares sizes and links with the record, but reads nothing.
 	NoVerify bool
+	// canBeLazy says that the kernel and CRIU were asked before.
+	canBeLazy bool
 	// AllowPrivileges lets an imported checkpoint have what its container is not
 	// allowed.
 	AllowPrivileges bool
