@@ -120,9 +120,12 @@ func TestClones(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.stdout), &plan); err != nil || len(plan) != 3 || plan[2].Container != clones[2].name {
 		t.Errorf("%v: %s", err, r.stdout)
 	}
-	r = b.must(0, "restore", b.name, "--name", b.name+"-c", "--clones", "3", "--exec-after", "hostname $CHECKPOINTCTL_NAME; echo $CHECKPOINTCTL_NAME >/name")
+	r = b.must(0, "restore", b.name, "--name", b.name+"-c", "--clones", "3", "--exec-after", "hostname $CHECKPOINTCTL_NAME; echo $CHECKPOINTCTL_NAME >/name", "--log-format", "json")
 	if want := b.name + "-c-1\n" + b.name + "-c-2\n" + b.name + "-c-3\n"; r.stdout != want || !strings.Contains(r.stderr, "clones share the hostname") {
 		t.Errorf("stdout %q, stderr %q", r.stdout, r.stderr)
+	}
+	if n := strings.Count(r.stderr, `"event":"verified"`); n != 1 {
+		t.Errorf("verified %d times: %s", n, r.stderr)
 	}
 	for _, n := range clones {
 		n.goesOn(at - 1)
