@@ -51,7 +51,7 @@ func (f *forgetful) client(t *testing.T) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: mux}} //nolint:gosec // it serves this test
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: mux}}
 	server.Start()
 	t.Cleanup(server.Close)
 	c, err := New("unix://"+socket, time.Minute)
