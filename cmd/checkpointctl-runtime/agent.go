@@ -35,6 +35,7 @@ type agent struct {
 	started   *runtime.Asked  // `runc start`
 	aborts    []runtime.Asked // `runc kill` and `runc delete`
 	failure   error           // why the restore is being undone
+	lost      runtime.Task    // CRIU, when it was found killed
 	warnings  []string        // for the user
 }
 
@@ -112,6 +113,8 @@ func (a *agent) restore() (err error) {
 		return a.over(err)
 	}
 	deadline := time.After(a.req.Deadline)
+	look := time.NewTicker(500 * time.Millisecond)
+	defer look.Stop()
 	var criuLimit <-chan time.Time
 	for {
 		select {
@@ -132,6 +135,8 @@ func (a *agent) restore() (err error) {
 			// CRIU is no parent of the init, and may wait for it for ever.
 			a.initEnded, criuLimit = nil, time.After(2*time.Second)
 			a.undo(errors.New("the init was killed"))
+		case <-look.C:
+			a.look()
 		case <-criuLimit:
 			a.runc.tasks.CRIU.Kill()
 		case err := <-a.runc.ended:
@@ -210,6 +215,20 @@ func (a *agent) giveUp(why error) {
 	if !hooked {
 		a.runc.kill() // it has no hook to fail in
 	}
+}
+
+// look ends a restore whose CRIU was killed, with all that is left of it. runc does not
+// see that: it reads from CRIU's socket, which other processes of CRIU's hold open. It
+// has half a second to see it.
+func (a *agent) look() {
+	lost := a.runc.lost()
+	if lost.PID > 0 && lost == a.lost {
+		if a.failure == nil {
+			a.failure = errors.New("CRIU was killed")
+		}
+		a.runc.kill()
+	}
+	a.lost = lost
 }
 
 // over tells everybody how the restore ended. runc has ended before, or was

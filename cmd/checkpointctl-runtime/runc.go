@@ -154,6 +154,17 @@ func awaitEnd(pid int) (<-chan struct{}, error) {
 	return ended, nil
 }
 
+// lost returns the child of runc's, but for the init, that was killed and that runc has
+// not waited for; the zero Task if there is none.
+func (r *runc) lost() runtime.Task {
+	for _, pid := range runtime.Children(r.tasks.Runc.PID) {
+		if t := runtime.FindTask(pid); t != r.tasks.Init && t.Killed() {
+			return t
+		}
+	}
+	return runtime.Task{}
+}
+
 // isSelf says whether a process runs this program.
 func isSelf(pid int) bool {
 	self, err := os.Stat("/proc/self/exe")
@@ -161,7 +172,7 @@ func isSelf(pid int) bool {
 	return err == nil && otherErr == nil && os.SameFile(self, other)
 }
 
-// kill ends a runc that has not come to its hooks, with its CRIU.
+// kill ends runc with its children: CRIU, the init and a hook.
 func (r *runc) kill() {
 	for _, pid := range append(runtime.Children(r.tasks.Runc.PID), r.tasks.Runc.PID) {
 		_ = unix.Kill(pid, unix.SIGKILL)

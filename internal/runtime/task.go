@@ -29,14 +29,21 @@ type Tasks struct {
 
 // FindTask returns the process that has the pid now; the zero Task if none has.
 func FindTask(pid int) Task {
-	t, _ := readStat(pid)
+	t, _, _ := readStat(pid)
 	return t
 }
 
 // Alive says whether the process is still there and is no zombie.
 func (t Task) Alive() bool {
-	now, state := readStat(t.PID)
+	now, state, _ := readStat(t.PID)
 	return t.PID > 0 && now == t && state != "Z"
+}
+
+// Killed says whether a signal has ended the process, and its parent has not waited for
+// it.
+func (t Task) Killed() bool {
+	now, state, status := readStat(t.PID)
+	return t.PID > 0 && now == t && state == "Z" && status.Signaled()
 }
 
 // Kill ends the process by SIGKILL, unless its pid is another's by now.
@@ -57,18 +64,19 @@ func (t Task) Await(limit time.Duration) bool {
 	return true
 }
 
-func readStat(pid int) (t Task, state string) {
+func readStat(pid int) (t Task, state string, status unix.WaitStatus) {
 	data, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
-		return Task{}, ""
+		return Task{}, "", 0
 	}
 	// The command's name, in brackets, may hold anything.
 	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
-	if len(fields) < 20 {
-		return Task{}, ""
+	if len(fields) < 50 {
+		return Task{}, "", 0
 	}
 	ticks, _ := strconv.ParseUint(fields[19], 10, 64)
-	return Task{PID: pid, StartTime: ticks}, fields[0]
+	code, _ := strconv.ParseUint(fields[49], 10, 32)
+	return Task{PID: pid, StartTime: ticks}, fields[0], unix.WaitStatus(code)
 }
 
 // Children are the child processes of all threads of a process.

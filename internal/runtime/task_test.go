@@ -21,7 +21,7 @@ func sleeper(t *testing.T) *exec.Cmd {
 func TestTaskEnds(t *testing.T) {
 	cmd := sleeper(t)
 	task := FindTask(cmd.Process.Pid)
-	if !task.Alive() || task.PID != cmd.Process.Pid || task.Await(time.Millisecond) {
+	if !task.Alive() || task.Killed() || task.PID != cmd.Process.Pid || task.Await(time.Millisecond) {
 		t.Fatalf("%+v does not run", task)
 	}
 	if !slices.Contains(Children(os.Getpid()), task.PID) {
@@ -29,11 +29,11 @@ func TestTaskEnds(t *testing.T) {
 	}
 	task.Kill()
 	// Nobody has waited for it: it is a zombie, with its start time.
-	if !task.Await(10*time.Second) || FindTask(task.PID) != task {
+	if !task.Await(10*time.Second) || FindTask(task.PID) != task || !task.Killed() {
 		t.Error("a zombie is taken for alive, or is not there")
 	}
 	_ = cmd.Wait()
-	if task.Alive() || FindTask(task.PID) == task {
+	if task.Alive() || task.Killed() || FindTask(task.PID) == task {
 		t.Error("alive after it was waited for")
 	}
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/client"
+	"golang.org/x/sys/unix"
 
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
@@ -244,6 +245,29 @@ func TestKillInARestore(t *testing.T) {
 			p.recovers()
 		})
 	}
+}
+
+// CRIU is killed when its last hook has let it go on, and before it has let the tasks go.
+func TestKillOfCRIUThatGoesOnInARestore(t *testing.T) {
+	p := newPrecious(t)
+	h := p.restoreHeld("start")
+	tasks := h.tasks()
+	if err := unix.Kill(tasks.CRIU.PID, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	hooked := func() bool { return withArgument("restore-hook", p.id) > 0 }
+	if !hooked() {
+		t.Error("no hook")
+	}
+	h.open()
+	if !until(20*time.Second, func() bool { return !hooked() }) {
+		t.Error("the hook does not end")
+	}
+	kill(tasks.CRIU.PID)
+	if code := h.end(); code != 23 || !strings.Contains(h.stderr.String(), "CRIU was killed") {
+		t.Errorf("exit %d: %s", code, h.stderr.String())
+	}
+	p.recovers()
 }
 
 // Docker is asked to end the container while its restored tasks wait.
