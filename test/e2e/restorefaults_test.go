@@ -76,10 +76,10 @@ type held struct {
 	control runtime.Control
 }
 
-// restoreHeld begins a restore and returns when the stand-in for runc is asked
-// for the command, which it does not do until open: at start the tasks wait in
-// CRIU, and Docker has connected the network.
-func (p *precious) restoreHeld(command string) *held {
+// restoreHeld begins a restore and returns when the stand-in for runc is asked to
+// start, which it does not do until open: the tasks wait in CRIU, and Docker has
+// connected the network.
+func (p *precious) restoreHeld() *held {
 	p.t.Helper()
 	dir := p.t.TempDir()
 	h := &held{p: p, gate: filepath.Join(dir, "gate"), ended: make(chan struct{}), control: runtime.ControlOf(p.id)}
@@ -91,8 +91,8 @@ func (p *precious) restoreHeld(command string) *held {
 	if err := os.Symlink(filepath.Join(filepath.Dir(binary), "../libexec/checkpointctl/checkpointctl-runtime"), own); err != nil {
 		p.t.Fatal(err)
 	}
-	script := fmt.Sprintf("#!/bin/sh\nPATH=$PATH:%s:/usr/sbin:/usr/bin\ncase \" $* \" in *' %s '*%s*) echo >%s; while [ -e %s ]; do sleep 0.01; done ;; esac\nexec %s \"$@\"\n",
-		dir, command, p.id, reached, h.gate, own)
+	script := fmt.Sprintf("#!/bin/sh\nPATH=$PATH:%s:/usr/sbin:/usr/bin\ncase \" $* \" in *' start '*%s*) echo >%s; while [ -e %s ]; do sleep 0.01; done ;; esac\nexec %s \"$@\"\n",
+		dir, p.id, reached, h.gate, own)
 	standIn := filepath.Join(dir, "checkpointctl-runtime")
 	if err := os.WriteFile(standIn, []byte(script), 0o755); err != nil {
 		p.t.Fatal(err)
@@ -113,7 +113,7 @@ func (p *precious) restoreHeld(command string) *held {
 		<-h.ended
 	})
 	if !until(20*time.Second, func() bool { return exists(reached) }) {
-		p.t.Fatalf("the restore does not come to %s: %s", command, h.stderr.String())
+		p.t.Fatalf("the restore does not come to its start: %s", h.stderr.String())
 	}
 	return h
 }
@@ -230,7 +230,7 @@ func TestKillInARestore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPrecious(t)
-			h := p.restoreHeld("start")
+			h := p.restoreHeld()
 			pid := victim(h)
 			if pid < 2 {
 				t.Fatal("not found")
@@ -250,7 +250,7 @@ func TestKillInARestore(t *testing.T) {
 // CRIU is killed when its last hook has let it go on, and before it has let the tasks go.
 func TestKillOfCRIUThatGoesOnInARestore(t *testing.T) {
 	p := newPrecious(t)
-	h := p.restoreHeld("start")
+	h := p.restoreHeld()
 	tasks := h.tasks()
 	if err := unix.Kill(tasks.CRIU.PID, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -286,7 +286,7 @@ func TestDockerEndsAContainerInARestore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPrecious(t)
-			h := p.restoreHeld("start")
+			h := p.restoreHeld()
 			asked := make(chan error, 1)
 			p.daemon(func(context.Context, *client.Client) error { return nil })
 			go func() {
@@ -348,7 +348,7 @@ func TestKillOfDockerdInARestore(t *testing.T) {
 	for _, victim := range []string{"dockerd", "containerd"} {
 		t.Run(victim, func(t *testing.T) {
 			p := newPrecious(t, "--network", "none")
-			h := p.restoreHeld("start")
+			h := p.restoreHeld()
 			if victim == "dockerd" {
 				d.kill()
 			} else {
