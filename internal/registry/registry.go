@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/distribution/reference"
@@ -76,7 +78,7 @@ func Open(text string, o Options) (*Remote, error) {
 	if err != nil {
 		return nil, fmt.Errorf("docker's credentials: %w", err)
 	}
-	client := &auth.Client{Client: &http.Client{Transport: retry.NewTransport(transport())}, Credential: credentials.Credential(store), Cache: auth.NewCache(), Header: http.Header{}}
+	client := &auth.Client{Client: &http.Client{Transport: transport()}, Credential: credentials.Credential(store), Cache: auth.NewCache(), Header: http.Header{}}
 	client.SetUserAgent(o.UserAgent)
 	r.repo.Client = client
 	r.repo.PlainHTTP = local(r.Host)
@@ -92,13 +94,23 @@ func Open(text string, o Options) (*Remote, error) {
 const answerLimit = 2 * time.Minute
 
 func transport() http.RoundTripper {
-	t, ok := http.DefaultTransport.(*http.Transport)
-	if !ok { // somebody replaced it
-		return http.DefaultTransport
+	base := http.DefaultTransport
+	if t, ok := base.(*http.Transport); ok { // nobody replaced it
+		t = t.Clone()
+		t.ResponseHeaderTimeout = answerLimit
+		base = t
 	}
-	t = t.Clone()
-	t.ResponseHeaderTimeout = answerLimit
-	return t
+	again := &retry.GenericPolicy{Retryable: retryable, Backoff: retry.DefaultBackoff, MinWait: 200 * time.Millisecond, MaxWait: 3 * time.Second, MaxRetry: 5}
+	return &retry.Transport{Base: base, Policy: func() retry.Policy { return again }}
+}
+
+// retryable adds a connection that ended before the answer. net/http tries again by
+// itself only if the connection had been used before.
+func retryable(resp *http.Response, err error) (bool, error) {
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return true, nil
+	}
+	return retry.DefaultPredicate(resp, err)
 }
 
 // ByDigest is a reference to one manifest of the repository.

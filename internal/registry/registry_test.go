@@ -306,6 +306,7 @@ func TestPullGoesOn(t *testing.T) {
 		t.Errorf("in the store: %v, transfers %v, %d layers", list, to.AbandonedTransfers(), kept())
 	}
 	cut := false
+	srv.Config.SetKeepAlivesEnabled(false) // each connection is new
 	srv.set(func(w http.ResponseWriter, r *http.Request) bool {
 		srv.mu.Lock()
 		defer srv.mu.Unlock()
