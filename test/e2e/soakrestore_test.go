@@ -53,6 +53,7 @@ func TestSoakRestores(t *testing.T) {
 			if exists(h.control.Dir) {
 				c.recovered++
 			}
+			t.Logf("killed: %s, %s", name, stage)
 			p.comesBack() // fails the test if it does not
 			c.survived++
 			counts[[2]string{"restore: " + name, stage}] = c
