@@ -88,7 +88,7 @@ func (p *precious) restoreHeld() *held {
 		p.t.Fatal(err)
 	}
 	own := filepath.Join(dir, "runc") // on the PATH, so that it goes on from there
-	if err := os.Symlink(filepath.Join(filepath.Dir(binary), "../libexec/checkpointctl/checkpointctl-runtime"), own); err != nil {
+	if err := os.Symlink(builtStandIn(), own); err != nil {
 		p.t.Fatal(err)
 	}
 	script := fmt.Sprintf("#!/bin/sh\nPATH=$PATH:%s:/usr/sbin:/usr/bin\ncase \" $* \" in *' start '*%s*) echo >%s; while [ -e %s ]; do sleep 0.01; done ;; esac\nexec %s \"$@\"\n",
@@ -116,6 +116,11 @@ func (p *precious) restoreHeld() *held {
 		p.t.Fatalf("the restore does not come to its start: %s", h.stderr.String())
 	}
 	return h
+}
+
+// builtStandIn is the stand-in for runc that belongs to the program under test.
+func builtStandIn() string {
+	return filepath.Join(filepath.Dir(binary), "../libexec/checkpointctl/checkpointctl-runtime")
 }
 
 func exists(path string) bool {
@@ -382,8 +387,7 @@ func TestStartThatAKilledRestoreAskedFor(t *testing.T) {
 	if err := json.Unmarshal([]byte(p.must(0, "restore", p.name, "--dry-run", "--json").stdout), &plans); err != nil {
 		t.Fatal(err)
 	}
-	standIn := filepath.Join(filepath.Dir(binary), "../libexec/checkpointctl/checkpointctl-runtime")
-	pending, err := runtime.Prepare(t.Context(), p.id, runtime.Request{}, plans[0].Link, standIn)
+	pending, err := runtime.Prepare(t.Context(), p.id, runtime.Request{}, plans[0].Link, builtStandIn())
 	if err != nil {
 		t.Fatal(err)
 	}
