@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -132,7 +131,7 @@ func runRestoreNew(ctx context.Context, d *deps, ref, name string, o restoreOpti
 		if err != nil {
 			return err
 		}
-		return printDrafts(d, drafts)
+		return printEach(d, drafts, printDraft)
 	}
 	began := time.Now()
 	made, err := clones.Make(ctx, rec, n, restore.Options{TCPClose: o.tcpClose, LazyPages: o.lazyPages})
@@ -149,30 +148,7 @@ func printMade(d *deps, made []docker.Container, rec metadata.Record) error {
 	for _, c := range made {
 		list = append(list, restoredOf(c, rec))
 	}
-	if d.json {
-		return printJSON(d.out, list)
-	}
-	var errs []error
-	for _, l := range list {
-		_, err := fmt.Fprintln(d.out, l.Container)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
-}
-
-func printDrafts(d *deps, drafts []docker.Draft) error {
-	if d.json {
-		return printJSON(d.out, drafts)
-	}
-	for i, draft := range drafts {
-		if i > 0 {
-			fmt.Fprintln(d.out)
-		}
-		if err := printDraft(d.out, draft); err != nil {
-			return err
-		}
-	}
-	return nil
+	return printRestored(d, list, restored.container)
 }
 
 func printDraft(out io.Writer, draft docker.Draft) error {

@@ -8,16 +8,16 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/restore"
 )
 
-// printPlans prints what the restores of several would do, in their order.
-func printPlans(d *deps, plans []restore.Plan) error {
+// printEach prints what a dry run would do with each of several.
+func printEach[T any](d *deps, list []T, one func(io.Writer, T) error) error {
 	if d.json {
-		return printJSON(d.out, plans)
+		return printJSON(d.out, list)
 	}
-	for i, p := range plans {
+	for i, v := range list {
 		if i > 0 {
 			fmt.Fprintln(d.out)
 		}
-		if err := printPlan(d.out, p); err != nil {
+		if err := one(d.out, v); err != nil {
 			return err
 		}
 	}

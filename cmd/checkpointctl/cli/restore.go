@@ -174,7 +174,7 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 		if err != nil {
 			return err
 		}
-		return printPlans(d, []restore.Plan{plan})
+		return printEach(d, []restore.Plan{plan}, printPlan)
 	}
 	began := time.Now()
 	err = r.Restore(ctx, c, rec, options)
@@ -183,7 +183,7 @@ func runRestore(ctx context.Context, d *deps, ref, name string, o restoreOptions
 		return err
 	}
 	d.ran(opRestore, rec.Name, time.Since(began), exitOK, nil)
-	return printRestored(d, []restored{restoredOf(c, rec)})
+	return printRestored(d, []restored{restoredOf(c, rec)}, restored.checkpoint)
 }
 
 // restorerWith is the restorer that the options ask for. What it comes to is shown by the
@@ -236,7 +236,7 @@ func runRestoreAll(ctx context.Context, d *deps, targets []target, o restoreOpti
 		if err != nil {
 			return err
 		}
-		return printPlans(d, plans)
+		return printEach(d, plans, printPlan)
 	}
 	began := time.Now()
 	err = r.RestoreAll(ctx, members, options)
@@ -249,16 +249,17 @@ func runRestoreAll(ctx context.Context, d *deps, targets []target, o restoreOpti
 		d.ran(opRestore, m.Record.Name, time.Since(began), exitOK, nil)
 		list = append(list, restoredOf(m.Container, m.Record))
 	}
-	return printRestored(d, list)
+	return printRestored(d, list, restored.checkpoint)
 }
 
-func printRestored(d *deps, list []restored) error {
+// printRestored prints a line of each.
+func printRestored(d *deps, list []restored, line func(restored) string) error {
 	if d.json {
 		return printJSON(d.out, list)
 	}
 	var errs []error
 	for _, r := range list {
-		_, err := fmt.Fprintf(d.out, "%s/%s\n", r.CheckpointOf, r.Checkpoint)
+		_, err := fmt.Fprintln(d.out, line(r))
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
@@ -294,6 +295,9 @@ type restored struct {
 	ID           string `json:"id"`
 	CheckpointOf string `json:"checkpoint_of"`
 }
+
+func (r restored) checkpoint() string { return r.CheckpointOf + "/" + r.Checkpoint }
+func (r restored) container() string  { return r.Container }
 
 func restoredOf(c docker.Container, rec metadata.Record) restored {
 	return restored{c.Name, rec.Checkpoint, c.ID, rec.Name}
