@@ -166,7 +166,7 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	}
 	t.record = m.record(req, t.job, plan)
 	if req.Options.LeaveRunning && !req.RoundsOnly {
-		t.connectionsRead = m.readAside(t.network, c)
+		t.asideDone = m.aside(ctx, t.job, c)
 	}
 	t.record.Stats = metadata.Stats(result.Stats)
 	if req.Rounds != nil {
@@ -300,38 +300,6 @@ func (m *Creator) stillRuns(c docker.Container) func(context.Context) error {
 		}
 		return err
 	}
-}
-
-// stateAfter adds to the error of a dump how the container is now.
-func (m *Creator) stateAfter(ctx context.Context, c docker.Container, err error) error {
-	var failed *dumpFailed
-	if !errors.As(err, &failed) {
-		return err
-	}
-	ctx = context.WithoutCancel(ctx)
-	err = m.recover(ctx, c, err)
-	now, inspectErr := m.Docker.Inspect(ctx, c.ID)
-	switch {
-	case inspectErr != nil:
-		return fmt.Errorf("%w; the container's state is unknown: %w", err, inspectErr)
-	case now.State == "running" && now.PID == c.PID:
-		return fmt.Errorf("%w; the container runs on", err)
-	default:
-		return fmt.Errorf("%w; the container is %s", err, now.State)
-	}
-}
-
-// recover undoes what a CRIU that was killed left in the container, and adds
-// that to the error.
-func (m *Creator) recover(ctx context.Context, c docker.Container, err error) error {
-	found, recoverErr := m.Recovery.AfterDump(ctx, c)
-	if recoverErr != nil {
-		return fmt.Errorf("%w; checkpointctl repair is needed: %s", err, recoverErr.Error())
-	}
-	for _, f := range found {
-		err = fmt.Errorf("%w; CRIU's %s is undone", err, f.What)
-	}
-	return err
 }
 
 // preDump is the record of rounds.

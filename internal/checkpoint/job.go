@@ -35,7 +35,7 @@ type job struct {
 	asked               <-chan answers
 	network             *network
 	files               *files
-	connectionsRead     <-chan struct{} // nil if they are not read aside
+	asideDone           <-chan struct{} // nil if nothing is done aside
 }
 
 // LockAuto holds packets off by iptables if the container has connections, and
@@ -168,8 +168,8 @@ func (j job) publish(ctx context.Context, r *metadata.Record) (err error) {
 		d := <-j.asked
 		r.Versions.Docker, r.Versions.Runc, r.ImageLayers = d.Version, d.Runc, d.imageLayers
 	}
-	if j.connectionsRead != nil {
-		<-j.connectionsRead
+	if j.asideDone != nil {
+		<-j.asideDone
 		j.network.into(r)
 	}
 	if err == nil {

@@ -109,17 +109,6 @@ func (n *network) hold(c docker.Container) (warnings []string) {
 	return nil
 }
 
-// readAside lets readConnections run beside what follows a dump. Its answer is
-// there when the channel is closed.
-func (m *Creator) readAside(n *network, c docker.Container) <-chan struct{} {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		m.warn(n.readConnections(c))
-	}()
-	return done
-}
-
 func (m *Creator) warn(warnings []string) {
 	for _, w := range warnings {
 		if m.Warned != nil {

@@ -100,8 +100,9 @@ func (r *Recoverer) inContainer(ctx context.Context, c container) ([]Finding, er
 		list = append(list, Finding{What: "TCP sockets in repair mode", Action: Undo, do: func(context.Context) error { return linux.EndRepair(socks) }})
 	}
 	// Without a cgroup of its own there is none to touch. One that was frozen for
-	// a group has a note, see frozen.
-	if f, err := now.Cgroups.Freezer(now.ID); err == nil && f.Frozen() && r.store.FrozenBy(c.name).ID == "" {
+	// a group has a note until it is thawed, see frozen.
+	noted := r.store.FrozenBy(c.name).ID != ""
+	if f, err := now.Cgroups.Freezer(now.ID); err == nil && !noted && f.Frozen() {
 		list = append(list, Finding{What: "frozen cgroup", Path: f.File(), Action: Undo, do: func(ctx context.Context) error {
 			// docker pause freezes too.
 			if again, err := r.docker.Inspect(ctx, ref); err != nil || again.State != "running" {

@@ -149,7 +149,7 @@ func (r *Recoverer) BeforeDump(ctx context.Context, c docker.Container) error {
 	return err
 }
 
-// AfterDump recovers, and returns, what a CRIU that failed left in the
+// AfterDump recovers, and returns, what a CRIU that has ended left in the running
 // container. The error is ErrBusy, or of what could not be recovered.
 func (r *Recoverer) AfterDump(ctx context.Context, c docker.Container) ([]Finding, error) {
 	found, err := r.inside(ctx, container{name: c.Name, id: c.ID})

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -346,4 +347,26 @@ func awaitFile(t *testing.T, pattern string) {
 		time.Sleep(time.Millisecond)
 	}
 	t.Fatalf("no %s", pattern)
+}
+
+// An ip6tables-restore that is killed when it is to take the lock away: CRIU's dump
+// succeeds all the same.
+func TestKilledUnlock(t *testing.T) {
+	p := startLive(t)
+	const tool = "ip6tables-restore"
+	its, err := exec.LookPath(tool)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	script := fmt.Sprintf("#!/bin/sh\nrules=$(cat)\ncase $(tr '\\0' ' ' </proc/$PPID/cmdline)$rules in *swrk*-[DX]*) kill -9 $$ ;; esac\necho \"$rules\" | %s \"$@\"\n", its)
+	if err := os.WriteFile(filepath.Join(dir, tool), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	r := p.must(0, "checkpoint", p.name)
+	if !strings.Contains(r.stderr, "CRIU left its network lock, which is undone") {
+		t.Errorf("stderr: %s", r.stderr)
+	}
+	p.survived()
 }
