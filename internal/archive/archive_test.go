@@ -280,6 +280,35 @@ func TestExportOfADamagedCheckpoint(t *testing.T) {
 	}
 }
 
+// A checkpoint that was made with --sync none gives the same archive as another.
+func TestWithoutSHA256(t *testing.T) {
+	s := store(t)
+	r := publish(t, s, record("a"), plain())
+	want := export(t, Export{Store: s}, r)
+	quick := r
+	quick.Files = slices.Clone(r.Files)
+	for i := range quick.Files {
+		quick.Files[i].SHA256 = ""
+	}
+	if !bytes.Equal(export(t, Export{Store: s}, quick), want) || quick.Files[0].SHA256 != "" {
+		t.Error("another archive")
+	}
+	for _, depth := range []metadata.Depth{metadata.Checksums, metadata.Hashes} {
+		if problems := s.Verify(quick, depth); problems != nil {
+			t.Error(problems)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(s.Path("web", "a"), "core-1.img"), []byte("CORE"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Export{Store: s}).Write(context.Background(), quick, io.Discard); !errors.Is(err, metadata.ErrDamaged) || !strings.Contains(err.Error(), "web/a: core-1.img") {
+		t.Error(err)
+	}
+	if problems := s.Verify(quick, metadata.Hashes); !slices.Equal(problems, []string{"core-1.img: content changed"}) {
+		t.Error(problems)
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	from := store(t)
 	r := publish(t, from, record("x"), plain())

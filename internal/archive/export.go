@@ -87,6 +87,12 @@ func (b *both) Close() error {
 // tar writes the archive. It calls cut before the content of each large file with
 // its name, and behind it with none.
 func (e Export) tar(ctx context.Context, chain []metadata.Record, w io.Writer, cut func(file string) error) error {
+	for i := range chain {
+		var err error
+		if chain[i], err = e.Store.Hashed(chain[i]); err != nil {
+			return err
+		}
+	}
 	rec, files := Flatten(chain)
 	image, err := e.image(ctx, &rec)
 	if err != nil {

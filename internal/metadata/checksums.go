@@ -25,9 +25,9 @@ type piece struct {
 	crc      uint32
 }
 
-// readChecksums lists the files as Hash does, with their CRC-32C alone. It does
-// not read holes. report, if set, hears of the bytes.
-func readChecksums(dir string, report func(done, total int64)) ([]File, error) {
+// readChecksums lists the files as readHashes does, with their CRC-32C alone. It does
+// not read holes.
+func readChecksums(dir string, punch bool, report func(done, total int64)) ([]File, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -41,7 +41,7 @@ func readChecksums(dir string, report func(done, total int64)) ([]File, error) {
 	var g errgroup.Group
 	g.SetLimit(runtime.NumCPU())
 	for i := range pieces {
-		g.Go(func() error { return pieces[i].read(root, m) })
+		g.Go(func() error { return pieces[i].read(root, punch, m) })
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err
@@ -67,17 +67,25 @@ func cut(files []File) []piece {
 	return pieces
 }
 
-func (p *piece) read(root *os.Root, m *meter) error {
+func (p *piece) read(root *os.Root, punch bool, m *meter) error {
 	f, err := openFile(root, p.file.Name)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	z := zeros{at: p.at, from: p.at}
+	if punch {
+		if err := z.open(root, p.file); err != nil {
+			return err
+		}
+		defer z.close()
+	}
 	// A buffer that fits the caches: see File.read.
 	buf := make([]byte, min(256<<10, p.size))
 	for at, end := p.at, p.at+p.size; at < end; {
 		data, hole := sparse.Extent(f, at, end)
 		p.crc = ^shift(^p.crc, data-at) // as if the zeros had been read
+		z.at = data
 		m.add(data - at)
 		for at = data; at < hole; {
 			n, err := f.ReadAt(buf[:min(int64(len(buf)), hole-at)], at)
@@ -85,6 +93,7 @@ func (p *piece) read(root *os.Root, m *meter) error {
 				return fmt.Errorf("%s: %w", p.file.Name, err)
 			}
 			p.crc = crc32.Update(p.crc, castagnoli, buf[:n])
+			_, _ = z.Write(buf[:n])
 			at += int64(n)
 			m.add(int64(n))
 		}

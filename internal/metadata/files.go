@@ -12,41 +12,45 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
 )
 
 // readHashes is Hash of any directory. Zeros stay where they are unless they are to be
 // punched out. report, if set, hears of the bytes.
-func readHashes(dir string, punch bool, report func(done, total int64)) ([]File, int64, error) {
+func readHashes(dir string, punch bool, report func(done, total int64)) ([]File, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
 	defer root.Close()
 	files, err := ListFiles(dir)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	used, m := make([]int64, len(files)), newMeter(files, report)
+	m := newMeter(files, report)
 	var g errgroup.Group
 	g.SetLimit(runtime.NumCPU())
 	for _, i := range largestFirst(files) {
-		g.Go(func() (err error) {
-			used[i], err = files[i].read(root, punch, m)
-			return err
-		})
+		g.Go(func() error { return files[i].read(root, punch, m) })
 	}
-	err = g.Wait()
-	disk := int64(0)
-	for _, n := range used {
-		disk += n
+	return files, g.Wait()
+}
+
+// diskUsage returns the bytes that files of a directory take on the disk.
+func diskUsage(dir string, files []File) (total int64, err error) {
+	for _, f := range files {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(dir, f.Name), &st); err != nil {
+			return 0, &fs.PathError{Op: "lstat", Path: filepath.Join(dir, f.Name), Err: err}
+		}
+		total += st.Blocks * 512 // stat(2): whatever the filesystem's blocks are
 	}
-	return files, disk, err
+	return total, nil
 }
 
 // ListFiles lists them with their sizes alone.
@@ -97,43 +101,35 @@ func walk(dir string, f func(name string, e fs.DirEntry) error) error {
 	return err
 }
 
-// read fills in size and sums, and returns the bytes taken on the disk.
-func (f *File) read(root *os.Root, punch bool, m *meter) (int64, error) {
+// read fills in size and sums.
+func (f *File) read(root *os.Root, punch bool, m *meter) error {
 	in, err := openFile(root, f.Name)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer in.Close()
 	data, err := sparse.NewReader(in)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	crc, sha, z := crc32.New(castagnoli), sha256.New(), zeros{}
 	to := []io.Writer{crc, sha, m}
-	if punch && f.SizeBytes >= zeroRun && strings.HasPrefix(filepath.Base(f.Name), "pages-") {
-		if z.file, err = root.OpenFile(f.Name, os.O_WRONLY|syscall.O_NOFOLLOW, 0); err != nil {
-			return 0, err
+	if punch {
+		if err := z.open(root, f); err != nil {
+			return err
 		}
-		defer z.file.Close()
+		defer z.close()
 		to = append(to, &z)
 	}
 	// A buffer that fits the caches, or the file: most are small, and memory is
 	// slower to get than they to read.
 	buf := make([]byte, min(256<<10, f.SizeBytes+1))
 	if f.SizeBytes, err = io.CopyBuffer(io.MultiWriter(to...), data, buf); err != nil {
-		return 0, err
+		return err
 	}
-	z.punch()
 	f.CRC32C = hex.EncodeToString(crc.Sum(nil))
 	f.SHA256 = hex.EncodeToString(sha.Sum(nil))
-	info, err := in.Stat()
-	if err != nil {
-		return 0, err
-	}
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return st.Blocks * 512, nil // stat(2): whatever the filesystem's blocks are
-	}
-	return f.SizeBytes, nil
+	return nil
 }
 
 // errNotFile is something else in the place of a file.

@@ -25,7 +25,7 @@ const (
 	// Checksums reads every byte, and takes a tenth of the time of Hashes: a
 	// CRC-32C finds what disks do to files, not what somebody did on purpose.
 	Checksums
-	// Hashes compares SHA-256 too.
+	// Hashes compares SHA-256 too, of what has one.
 	Hashes
 )
 
@@ -44,17 +44,17 @@ func (s Store) Verify(r Record, depth Depth) []string {
 }
 
 func changed(dir string, r Record, depth Depth, report func(done, total int64)) []string {
-	if slices.ContainsFunc(r.Files, func(f File) bool { return f.CRC32C == "" }) {
+	switch {
+	case slices.ContainsFunc(r.Files, func(f File) bool { return f.CRC32C == "" }):
 		depth = Hashes
+	case !r.hashed():
+		depth = Checksums
 	}
 	read := readChecksums
 	if depth == Hashes {
-		read = func(dir string, report func(done, total int64)) ([]File, error) {
-			files, _, err := readHashes(dir, false, report)
-			return files, err
-		}
+		read = readHashes
 	}
-	files, err := read(dir, report)
+	files, err := read(dir, false, report)
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -74,6 +74,32 @@ func changed(dir string, r Record, depth Depth, report func(done, total int64)) 
 		}
 	}
 	return problems
+}
+
+func (r Record) hashed() bool {
+	return !slices.ContainsFunc(r.Files, func(f File) bool { return f.SHA256 == "" })
+}
+
+// Hashed returns the record with a SHA-256 of each file, as an archive's must have. It
+// reads the files of a record without. The error is ErrDamaged if they are not as they
+// were recorded.
+func (s Store) Hashed(r Record) (Record, error) {
+	if r.hashed() {
+		return r, nil
+	}
+	files, err := readHashes(s.Path(r.Name, r.Checkpoint), false, s.Progress)
+	if err != nil {
+		return r, err
+	}
+	r.Files = slices.Clone(r.Files)
+	for i, want := range r.Files {
+		k := slices.IndexFunc(files, func(f File) bool { return f.Name == want.Name })
+		if k < 0 || files[k].SizeBytes != want.SizeBytes || files[k].CRC32C != want.CRC32C {
+			return r, fmt.Errorf("%w: %s/%s: %s is not as it was recorded", ErrDamaged, r.Name, r.Checkpoint, want.Name)
+		}
+		r.Files[i].SHA256 = files[k].SHA256
+	}
+	return r, nil
 }
 
 func (s Store) verifySizes(r Record) []string {

@@ -5,37 +5,45 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"testing"
 )
 
 func TestZerosInImagesOfMemoryTakeNoSpace(t *testing.T) {
-	dir := t.TempDir()
-	data := make([]byte, 3<<20+17) // with an end that is no block
-	for _, at := range []int{0, 1 << 20, 2<<20 - 100, 2<<20 + 70<<10} {
-		_, _ = rand.Read(data[at : at+50<<10])
-	}
-	sum := sha256.Sum256(data)
-	for _, name := range []string{"pages-1.img", "ghost-file-1.img"} {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+	for _, noSync := range []bool{false, true} {
+		dir := t.TempDir()
+		data := make([]byte, pieceSize+3<<20+17) // with an end that is no block
+		for _, at := range []int{0, 1 << 20, 2<<20 - 100, 2<<20 + 70<<10, pieceSize - 10<<10} {
+			_, _ = rand.Read(data[at : at+50<<10])
+		}
+		full, crc := sha256.Sum256(data), crc32.Checksum(data, castagnoli)
+		sum := hex.EncodeToString(full[:])
+		if noSync {
+			sum = ""
+		}
+		for _, name := range []string{"pages-1.img", "ghost-file-1.img"} {
+			if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		files, used, err := (&Draft{Dir: dir, NoSync: noSync}).Hash()
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	files, used, err := (&Draft{Dir: dir}).Hash()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		if f.SizeBytes != int64(len(data)) || f.SHA256 != hex.EncodeToString(sum[:]) {
-			t.Errorf("%s: %d bytes, %s", f.Name, f.SizeBytes, f.SHA256)
+		for _, f := range files {
+			if f.SizeBytes != int64(len(data)) || f.SHA256 != sum || f.CRC32C != fmt.Sprintf("%08x", crc) {
+				t.Errorf("%+v, want %d bytes, %s, %08x", f, len(data), sum, crc)
+			}
+			if now, err := os.ReadFile(filepath.Join(dir, f.Name)); err != nil || !bytes.Equal(now, data) {
+				t.Errorf("%s has changed: %v", f.Name, err)
+			}
 		}
-		if now, err := os.ReadFile(filepath.Join(dir, f.Name)); err != nil || !bytes.Equal(now, data) {
-			t.Errorf("%s has changed: %v", f.Name, err)
+		// 250 KiB of data with what is too short for a hole, and the other file whole.
+		if memory := used - int64(len(data)); memory < 250<<10 || memory > 450<<10 {
+			t.Errorf("takes %d KiB of %d", memory>>10, len(data)>>10)
 		}
-	}
-	// 200 KiB of data with what is too short for a hole, and the other file whole.
-	if memory := used - int64(len(data)); memory < 200<<10 || memory > 400<<10 {
-		t.Errorf("takes %d KiB of %d", memory>>10, len(data)>>10)
 	}
 }

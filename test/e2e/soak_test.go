@@ -83,6 +83,10 @@ func (b *box) soak(victim string, took time.Duration) (stage string, got outcome
 	recovered := rand.IntN(4) == 0 && strings.Contains(b.must(0, "repair").stdout, b.name)
 	survived := t.Run(stage, func(t *testing.T) {
 		b.t = t
+		if state := b.inspect().State; !state.Running {
+			docker(t, "start", b.name) // for those after it
+			t.Fatalf("it is %s, with exit code %d", state.Status, state.ExitCode)
+		}
 		for _, r := range b.list() {
 			b.must(0, "verify", b.name, r.Checkpoint)
 		}

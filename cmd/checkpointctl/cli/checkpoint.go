@@ -123,7 +123,7 @@ container uses.
 
 // syncFlag says when a checkpoint is on the disk.
 func (d *deps) syncFlag(f *pflag.FlagSet) {
-	f.String("sync", config.SyncFull, "full: write the checkpoint to the disk before the command ends; none: leave that to the kernel, so that a power cut can damage it")
+	f.String("sync", config.SyncFull, "full: write the checkpoint to the disk before the command ends; none: leave that to the kernel, so that a power cut can damage it, and record no SHA-256 of its files")
 	d.bind(f, map[string]string{"checkpoint.sync": "sync"})
 }
 
