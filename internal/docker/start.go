@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
@@ -18,14 +19,35 @@ func (c *Client) Start(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	err = c.api.ContainerStart(ctx, id, container.StartOptions{})
-	if errors.Is(err, ErrRunning) {
-		return fmt.Errorf("container %s: %w", id, ErrRunning)
+	for tries := 0; ; tries++ {
+		err = c.api.ContainerStart(ctx, id, container.StartOptions{})
+		if errors.Is(err, ErrRunning) {
+			return fmt.Errorf("container %s: %w", id, ErrRunning)
+		}
+		if err == nil {
+			return nil
+		}
+		err = errors.Join(translate(id, err), c.reconnect(ctx, before))
+		if !isTaskLeft(err, before.ID) || tries == taskTries {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(taskPause):
+		}
 	}
-	if err == nil {
-		return nil
-	}
-	return errors.Join(translate(id, err), c.reconnect(ctx, before))
+}
+
+const (
+	taskTries = 25
+	taskPause = 200 * time.Millisecond
+)
+
+// isTaskLeft says whether a start failed for the task of the container's last one. When
+// a shim was killed, Docker calls the container stopped before containerd has cleaned up.
+func isTaskLeft(err error, id string) bool {
+	return strings.Contains(err.Error(), "task "+id+": already exists")
 }
 
 // reconnect connects a container to the networks that Docker 29 forgets when it

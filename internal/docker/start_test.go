@@ -19,6 +19,8 @@ type forgetful struct {
 	networks  string // of the container, as JSON
 	forgets   bool
 	noNetwork bool // it is gone
+	taskLeft  int  // so many starts fail for a task that a killed shim left
+	starts    int
 	connected map[string]network.EndpointSettings
 }
 
@@ -30,6 +32,16 @@ func (f *forgetful) client(t *testing.T) *Client {
 		fmt.Fprintf(w, `{"Id": "web", "Name": "/web", "State": {"Status": "exited"}, "NetworkSettings": {"Networks": %s}}`, f.networks)
 	})
 	mux.HandleFunc("POST /{v}/containers/web/start", func(w http.ResponseWriter, _ *http.Request) {
+		f.starts++
+		if f.taskLeft > 0 {
+			if f.taskLeft--; f.taskLeft == 0 {
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
+			w.WriteHeader(http.StatusInternalServerError)
+			fmt.Fprint(w, `{"message": "task web: already exists"}`)
+			return
+		}
 		if f.forgets {
 			f.networks = "{}"
 		}
@@ -81,5 +93,17 @@ func TestFailedStartKeepsTheNetworks(t *testing.T) {
 	err := f.client(t).Start(t.Context(), "web")
 	if err == nil || !strings.Contains(err.Error(), "docker has disconnected container web from network shop, and could not connect it again") {
 		t.Errorf("a network that is gone: %v", err)
+	}
+}
+
+// The task that a killed shim left is gone after some tries.
+func TestStartAfterAKilledShim(t *testing.T) {
+	f := &forgetful{networks: "{}", taskLeft: 3}
+	if err := f.client(t).Start(t.Context(), "web"); err != nil || f.starts != 3 {
+		t.Errorf("%d starts, %v", f.starts, err)
+	}
+	f = &forgetful{networks: "{}"}
+	if err := f.client(t).Start(t.Context(), "web"); err == nil || f.starts != 1 {
+		t.Errorf("%d starts, %v", f.starts, err)
 	}
 }
