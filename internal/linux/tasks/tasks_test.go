@@ -5,10 +5,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
-	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -98,17 +97,26 @@ func TestMarkReadable(t *testing.T) {
 
 // A child that a thread other than the first has begun is one, too.
 func TestChildrenOfThreads(t *testing.T) {
-	tree := exec.Command("python3", "-c", "import subprocess, threading, time\nthreading.Thread(target=lambda: subprocess.run(['sleep', '60'])).start()\ntime.sleep(60)")
-	tree.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := tree.Start(); err != nil {
-		t.Skip("no python3 here:", err)
+	begun, over := make(chan *exec.Cmd), make(chan struct{})
+	defer close(over)
+	for range 2 { // two threads at the same time: one is not the first
+		go func() {
+			runtime.LockOSThread()
+			child := exec.Command("sleep", "60")
+			if err := child.Start(); err != nil {
+				t.Error(err)
+			}
+			begun <- child
+			<-over
+		}()
 	}
-	defer func() { _ = syscall.Kill(-tree.Process.Pid, syscall.SIGKILL); _ = tree.Wait() }()
-	var list []Task
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end) && len(list) < 2; time.Sleep(10 * time.Millisecond) {
-		list, _ = Tree(tree.Process.Pid)
-	}
-	if len(list) != 2 || list[0].PID != tree.Process.Pid || list[1].UIDs != [3]int{os.Getuid(), os.Getuid(), os.Getuid()} {
-		t.Errorf("%+v", list)
+	for range 2 {
+		child := <-begun
+		defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
+		list, err := Tree(os.Getpid())
+		i := slices.IndexFunc(list, func(task Task) bool { return task.PID == child.Process.Pid })
+		if err != nil || i < 0 || list[i].UIDs != [3]int{os.Getuid(), os.Getuid(), os.Getuid()} {
+			t.Errorf("child %d in %+v, %v", child.Process.Pid, list, err)
+		}
 	}
 }
