@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/cgroup"
+	core_aarch64 "github.com/checkpoint-restore/go-criu/v7/crit/images/core-aarch64"
+	core_x86 "github.com/checkpoint-restore/go-criu/v7/crit/images/core-x86"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/creds"
 	criu_core "github.com/checkpoint-restore/go-criu/v7/crit/images/criu-core"
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/mnt"
@@ -95,6 +97,21 @@ func TestReadRestored(t *testing.T) {
 		}
 		if odd := strings.Join(r.Odd, "; "); odd != `cgroup.img: group "/docker/../up"; core-5.img: creds_entry has a field 99 that is not known` {
 			t.Errorf("odd: %s", odd)
+		}
+	}
+}
+
+// A processor may have registers that the library does not know.
+func TestNewerRegisters(t *testing.T) {
+	for _, of := range []struct {
+		registers proto.Message
+		field     protowire.Number
+		odd       int
+	}{{&core_x86.UserX86XsaveEntry{}, 9, 0}, {&core_x86.UserX86XsaveEntry{}, 10, 1}, {&core_aarch64.ThreadInfoAarch64{}, 5, 0}} {
+		of.registers.ProtoReflect().SetUnknown(protowire.AppendBytes(protowire.AppendTag(nil, of.field, protowire.BytesType), []byte("state")))
+		r := Restored{}
+		if r.unknown("core-1.img", of.registers, nil); len(r.Odd) != of.odd {
+			t.Errorf("%T, field %d: %q", of.registers, of.field, r.Odd)
 		}
 	}
 }
