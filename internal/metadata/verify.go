@@ -58,10 +58,7 @@ func changed(dir string, r Record, depth Depth, report func(done, total int64)) 
 	if err != nil {
 		return []string{err.Error()}
 	}
-	found := map[string]File{}
-	for _, f := range files {
-		found[f.Name] = f
-	}
+	found := byName(files)
 	var problems []string
 	for _, want := range r.Files {
 		got, ok := found[want.Name]
@@ -74,6 +71,14 @@ func changed(dir string, r Record, depth Depth, report func(done, total int64)) 
 		}
 	}
 	return problems
+}
+
+func byName(files []File) map[string]File {
+	named := make(map[string]File, len(files))
+	for _, f := range files {
+		named[f.Name] = f
+	}
+	return named
 }
 
 func (r Record) hashed() bool {
@@ -91,13 +96,14 @@ func (s Store) Hashed(r Record) (Record, error) {
 	if err != nil {
 		return r, err
 	}
+	found := byName(files)
 	r.Files = slices.Clone(r.Files)
 	for i, want := range r.Files {
-		k := slices.IndexFunc(files, func(f File) bool { return f.Name == want.Name })
-		if k < 0 || files[k].SizeBytes != want.SizeBytes || files[k].CRC32C != want.CRC32C {
+		got, ok := found[want.Name]
+		if !ok || got.SizeBytes != want.SizeBytes || got.CRC32C != want.CRC32C {
 			return r, fmt.Errorf("%w: %s/%s: %s is not as it was recorded", ErrDamaged, r.Name, r.Checkpoint, want.Name)
 		}
-		r.Files[i].SHA256 = files[k].SHA256
+		r.Files[i].SHA256 = got.SHA256
 	}
 	return r, nil
 }
