@@ -25,7 +25,7 @@ func (m *Creator) aside(ctx context.Context, j job, c docker.Container) <-chan s
 // leftBehind undoes what a dump that succeeded left in the container: CRIU goes on when an
 // iptables-restore that takes its lock away fails (network_unlock in criu/net.c, 4.2).
 func (m *Creator) leftBehind(ctx context.Context, c docker.Container) (warnings []string) {
-	found, err := m.Recovery.AfterDump(ctx, c)
+	found, err := m.Recovery.AfterDump(context.WithoutCancel(ctx), c)
 	if err != nil {
 		return []string{fmt.Sprintf("container %s: checkpointctl repair is needed: %v", c.Name, err)}
 	}

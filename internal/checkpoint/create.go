@@ -140,7 +140,13 @@ func (m *Creator) take(ctx context.Context, req Request) (t taken, err error) {
 	m.warn(warnings)
 	t.job, err = m.begin(ctx, req)
 	t.files.trees = trees
-	t.unlock = func() { t.removeStage(); unlock() }
+	t.unlock = func() {
+		if t.asideDone != nil { // it may be at work in the container
+			<-t.asideDone
+		}
+		t.removeStage()
+		unlock()
+	}
 	if err != nil {
 		return t, err
 	}
