@@ -39,7 +39,7 @@ func publish(t *testing.T, s metadata.Store, r metadata.Record, files map[string
 			t.Fatal(err)
 		}
 	}
-	r.Files, r.SizeBytes, err = d.Hash()
+	r.Files, r.SizeBytes, err = d.Sum()
 	if err == nil {
 		err = d.Publish(r)
 	}
@@ -280,32 +280,37 @@ func TestExportOfADamagedCheckpoint(t *testing.T) {
 	}
 }
 
-// A checkpoint that was made with --sync none gives the same archive as another.
-func TestWithoutSHA256(t *testing.T) {
+// A record with SHA-256, as older ones have, gives the same archive as one without.
+func TestRecordWithSHA256(t *testing.T) {
 	s := store(t)
 	r := publish(t, s, record("a"), plain())
-	want := export(t, Export{Store: s}, r)
-	quick := r
-	quick.Files = slices.Clone(r.Files)
-	for i := range quick.Files {
-		quick.Files[i].SHA256 = ""
+	older, err := s.Hashed(r)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if !bytes.Equal(export(t, Export{Store: s}, quick), want) || quick.Files[0].SHA256 != "" {
+	if len(older.Files[0].SHA256) != 64 || r.Files[0].SHA256 != "" {
+		t.Fatalf("%+v, hashed %+v", r.Files, older.Files)
+	}
+	if !bytes.Equal(export(t, Export{Store: s}, older), export(t, Export{Store: s}, r)) {
 		t.Error("another archive")
 	}
-	for _, depth := range []metadata.Depth{metadata.Checksums, metadata.Hashes} {
-		if problems := s.Verify(quick, depth); problems != nil {
-			t.Error(problems)
+	for _, r := range []metadata.Record{r, older} {
+		for _, depth := range []metadata.Depth{metadata.Checksums, metadata.Hashes} {
+			if problems := s.Verify(r, depth); problems != nil {
+				t.Error(problems)
+			}
 		}
 	}
 	if err := os.WriteFile(filepath.Join(s.Path("web", "a"), "core-1.img"), []byte("CORE"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := (Export{Store: s}).Write(context.Background(), quick, io.Discard); !errors.Is(err, metadata.ErrDamaged) || !strings.Contains(err.Error(), "web/a: core-1.img") {
-		t.Error(err)
-	}
-	if problems := s.Verify(quick, metadata.Hashes); !slices.Equal(problems, []string{"core-1.img: content changed"}) {
-		t.Error(problems)
+	for _, r := range []metadata.Record{r, older} {
+		if err := (Export{Store: s}).Write(context.Background(), r, io.Discard); !errors.Is(err, metadata.ErrDamaged) || !strings.Contains(err.Error(), "web/a: core-1.img: content changed") {
+			t.Error(err)
+		}
+		if problems := s.Verify(r, metadata.Hashes); !slices.Equal(problems, []string{"core-1.img: content changed"}) {
+			t.Error(problems)
+		}
 	}
 }
 

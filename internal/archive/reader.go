@@ -132,12 +132,12 @@ func (t *reader) sealed(to *seal.Sealer) func(*tar.Header, *os.Root, *metadata.F
 		if err != nil {
 			return err
 		}
-		sha, crc, size := sha256.New(), crc32.New(castagnoli), progress{}
-		w, err := to.Encrypt(io.MultiWriter(out, sha, crc, &size))
+		sums := metadata.NewSums()
+		w, err := to.Encrypt(io.MultiWriter(out, sums))
 		if err == nil {
 			err = errors.Join(t.content(h, w, f, p), w.Close())
 		}
-		*f = metadata.File{Name: f.Name + seal.Suffix, SizeBytes: size.done, SHA256: hex.EncodeToString(sha.Sum(nil)), CRC32C: hex.EncodeToString(crc.Sum(nil))}
+		*f = sums.File(f.Name + seal.Suffix)
 		return errors.Join(err, out.Close())
 	}
 }

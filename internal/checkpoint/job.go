@@ -161,7 +161,7 @@ func (j job) publish(ctx context.Context, r *metadata.Record) (err error) {
 		// The disk takes the images while their sums are made.
 		var g errgroup.Group
 		g.Go(j.draft.Sync)
-		r.Files, r.SizeBytes, err = j.draft.Hash()
+		r.Files, r.SizeBytes, err = j.draft.Sum()
 		err = errors.Join(err, g.Wait())
 		r.Parts = j.files.parts()
 		r.SumParts()

@@ -26,7 +26,8 @@ type piece struct {
 }
 
 // readChecksums lists the files as readHashes does, with their CRC-32C alone. It does
-// not read holes.
+// not read holes. Zeros in the images of memory stay where they are unless they are to be
+// punched out.
 func readChecksums(dir string, punch bool, report func(done, total int64)) ([]File, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {

@@ -41,7 +41,7 @@ func TestChecksumsAreThoseOfHash(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	want, err := readHashes(dir, false, nil)
+	want, err := readHashes(dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,7 @@ type Draft struct {
 	// draft reaches the disk. After a power cut before that, files of the checkpoint may
 	// be missing or empty.
 	NoSync bool
-	// Progress, if set, hears of the bytes that Hash has read, and of how many there
+	// Progress, if set, hears of the bytes that Sum has read, and of how many there
 	// are, from several goroutines at once.
 	Progress         func(done, total int64)
 	store            Store
@@ -108,16 +108,11 @@ func replaceFile(path string, data []byte) error {
 	return errors.Join(os.Rename(path+".new", path), syncPath(filepath.Dir(path)))
 }
 
-// Hash lists the regular files of the draft with size, SHA-256 and CRC-32C, but for
-// the record itself, and the bytes that they take on the disk. With NoSync there is no
-// SHA-256, which takes ten times as long. Zeros in the images of memory take no space on the
-// disk afterwards. Progress hears of the bytes.
-func (d *Draft) Hash() ([]File, int64, error) {
-	read := readHashes
-	if d.NoSync {
-		read = readChecksums
-	}
-	files, err := read(d.Dir, true, d.Progress)
+// Sum lists the regular files of the draft with size and CRC-32C, but for the record
+// itself, and the bytes that they take on the disk. Zeros in the images of memory take no
+// space on the disk afterwards. Progress hears of the bytes.
+func (d *Draft) Sum() ([]File, int64, error) {
+	files, err := readChecksums(d.Dir, true, d.Progress)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -2,10 +2,7 @@ package metadata
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -20,9 +17,9 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/linux/sparse"
 )
 
-// readHashes is Hash of any directory. Zeros stay where they are unless they are to be
-// punched out. report, if set, hears of the bytes.
-func readHashes(dir string, punch bool, report func(done, total int64)) ([]File, error) {
+// readHashes lists the files of a directory with SHA-256 and CRC-32C. report, if set,
+// hears of the bytes.
+func readHashes(dir string, report func(done, total int64)) ([]File, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, err
@@ -36,7 +33,7 @@ func readHashes(dir string, punch bool, report func(done, total int64)) ([]File,
 	var g errgroup.Group
 	g.SetLimit(runtime.NumCPU())
 	for _, i := range largestFirst(files) {
-		g.Go(func() error { return files[i].read(root, punch, m) })
+		g.Go(func() error { return files[i].read(root, m) })
 	}
 	return files, g.Wait()
 }
@@ -102,7 +99,7 @@ func walk(dir string, f func(name string, e fs.DirEntry) error) error {
 }
 
 // read fills in size and sums.
-func (f *File) read(root *os.Root, punch bool, m *meter) error {
+func (f *File) read(root *os.Root, m *meter) error {
 	in, err := openFile(root, f.Name)
 	if err != nil {
 		return err
@@ -112,24 +109,13 @@ func (f *File) read(root *os.Root, punch bool, m *meter) error {
 	if err != nil {
 		return err
 	}
-	crc, sha, z := crc32.New(castagnoli), sha256.New(), zeros{}
-	to := []io.Writer{crc, sha, m}
-	if punch {
-		if err := z.open(root, f); err != nil {
-			return err
-		}
-		defer z.close()
-		to = append(to, &z)
-	}
+	sums := NewSums()
 	// A buffer that fits the caches, or the file: most are small, and memory is
 	// slower to get than they to read.
 	buf := make([]byte, min(256<<10, f.SizeBytes+1))
-	if f.SizeBytes, err = io.CopyBuffer(io.MultiWriter(to...), data, buf); err != nil {
-		return err
-	}
-	f.CRC32C = hex.EncodeToString(crc.Sum(nil))
-	f.SHA256 = hex.EncodeToString(sha.Sum(nil))
-	return nil
+	_, err = io.CopyBuffer(io.MultiWriter(sums, m), data, buf)
+	*f = sums.File(f.Name)
+	return err
 }
 
 // errNotFile is something else in the place of a file.

@@ -68,7 +68,7 @@ func (s Store) Adopt(f Finding) (string, error) {
 	}
 	r.Checkpoint = name
 	d := &Draft{Dir: f.Path, store: s, container: r.Name, final: name}
-	if r.Files, r.SizeBytes, err = d.Hash(); err != nil {
+	if r.Files, r.SizeBytes, err = d.Sum(); err != nil {
 		return "", err
 	}
 	r.SumParts()

@@ -27,7 +27,7 @@ func TestProgress(t *testing.T) {
 	}
 	for name, read := range map[string]func(func(done, total int64)) error{
 		"checksums": func(report func(done, total int64)) error { _, err := readChecksums(dir, false, report); return err },
-		"hashes":    func(report func(done, total int64)) error { _, err := readHashes(dir, false, report); return err },
+		"hashes":    func(report func(done, total int64)) error { _, err := readHashes(dir, report); return err },
 	} {
 		var mu sync.Mutex
 		most, calls := int64(0), 0

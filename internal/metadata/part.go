@@ -85,7 +85,7 @@ func (r *Record) Sealed(dir, keyFile string, recipients []string) error {
 	}
 	defer root.Close()
 	key := File{Name: keyFile}
-	if err := key.read(root, false, newMeter(nil, nil)); err != nil {
+	if err := key.read(root, newMeter(nil, nil)); err != nil {
 		return err
 	}
 	r.Files = append(r.Files, key)

@@ -204,7 +204,8 @@ type Versions struct {
 type File struct {
 	Name      string `json:"name"` // below the checkpoint's directory
 	SizeBytes int64  `json:"size_bytes"`
-	// SHA256 is empty in what was made with --sync none; see Store.Hashed.
+	// SHA256 is of what was imported, and of older records: an archive must have it. See
+	// Store.Hashed.
 	SHA256 string `json:"sha256,omitempty"`
 	// CRC32C is read back much faster than SHA256; older records have none.
 	CRC32C string `json:"crc32c,omitempty"`

@@ -22,7 +22,7 @@ func publish(t *testing.T, s Store, container, name string, at time.Time) {
 	if err := os.WriteFile(filepath.Join(d.Dir, "pages-1.img"), []byte("pages"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if r.Files, r.SizeBytes, err = d.Hash(); err != nil {
+	if r.Files, r.SizeBytes, err = d.Sum(); err != nil {
 		t.Fatal(err)
 	}
 	if err := errors.Join(d.Sync(), d.Publish(r)); err != nil {

@@ -50,11 +50,13 @@ func changed(dir string, r Record, depth Depth, report func(done, total int64)) 
 	case !r.hashed():
 		depth = Checksums
 	}
-	read := readChecksums
+	var files []File
+	var err error
 	if depth == Hashes {
-		read = readHashes
+		files, err = readHashes(dir, report)
+	} else {
+		files, err = readChecksums(dir, false, report)
 	}
-	files, err := read(dir, false, report)
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -62,11 +64,7 @@ func changed(dir string, r Record, depth Depth, report func(done, total int64)) 
 	var problems []string
 	for _, want := range r.Files {
 		got, ok := found[want.Name]
-		same := got.CRC32C == want.CRC32C || want.CRC32C == ""
-		if depth == Hashes {
-			same = same && got.SHA256 == want.SHA256
-		}
-		if ok && got.SizeBytes == want.SizeBytes && !same {
+		if ok && got.SizeBytes == want.SizeBytes && !got.Fits(want) {
 			problems = append(problems, want.Name+": content changed")
 		}
 	}
@@ -92,18 +90,23 @@ func (s Store) Hashed(r Record) (Record, error) {
 	if r.hashed() {
 		return r, nil
 	}
-	files, err := readHashes(s.Path(r.Name, r.Checkpoint), false, s.Progress)
+	damaged := func(problem string) error {
+		return fmt.Errorf("%w: %s/%s: %s", ErrDamaged, r.Name, r.Checkpoint, problem)
+	}
+	if problems := s.verifySizes(r); problems != nil {
+		return r, damaged(strings.Join(problems, ", "))
+	}
+	files, err := readHashes(s.Path(r.Name, r.Checkpoint), s.Progress)
 	if err != nil {
 		return r, err
 	}
 	found := byName(files)
 	r.Files = slices.Clone(r.Files)
 	for i, want := range r.Files {
-		got, ok := found[want.Name]
-		if !ok || got.SizeBytes != want.SizeBytes || got.CRC32C != want.CRC32C {
-			return r, fmt.Errorf("%w: %s/%s: %s is not as it was recorded", ErrDamaged, r.Name, r.Checkpoint, want.Name)
+		if !found[want.Name].Fits(want) {
+			return r, damaged(want.Name + ": content changed")
 		}
-		r.Files[i].SHA256 = got.SHA256
+		r.Files[i].SHA256 = found[want.Name].SHA256
 	}
 	return r, nil
 }

@@ -7,8 +7,6 @@ package podman
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -150,12 +148,11 @@ func (c *Checkpoint) copyTo(ctx context.Context, to io.Writer, f archive.Source)
 		return err
 	}
 	defer in.Close()
-	sum := sha256.New()
-	n, err := io.CopyBuffer(io.MultiWriter(to, sum), archive.Stoppable(ctx, in), make([]byte, 256<<10))
-	switch {
-	case err != nil:
+	sums := metadata.NewSums()
+	if _, err = io.CopyBuffer(io.MultiWriter(to, sums), archive.Stoppable(ctx, in), make([]byte, 256<<10)); err != nil {
 		return err
-	case f.SHA256 != "" && (n != f.SizeBytes || hex.EncodeToString(sum.Sum(nil)) != f.SHA256):
+	}
+	if f.CRC32C+f.SHA256 != "" && !sums.File(f.Name).Fits(f.File) {
 		return c.damaged(f.Name, "content changed")
 	}
 	return nil

@@ -110,7 +110,7 @@ func publish(t *testing.T, r metadata.Record, content map[string][]byte, to *sea
 			t.Fatal(err)
 		}
 	}
-	r.Files, r.SizeBytes, err = d.Hash()
+	r.Files, r.SizeBytes, err = d.Sum()
 	if err == nil {
 		err = d.Publish(r)
 	}

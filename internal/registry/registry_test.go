@@ -93,7 +93,7 @@ func publish(t *testing.T, s metadata.Store, checkpoint string, files map[string
 		err = errors.Join(err, os.WriteFile(filepath.Join(d.Dir, name), []byte(data), 0o600))
 	}
 	if err == nil {
-		r.Files, r.SizeBytes, err = d.Hash()
+		r.Files, r.SizeBytes, err = d.Sum()
 	}
 	if err == nil {
 		err = d.Publish(r)

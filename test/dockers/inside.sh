@@ -95,8 +95,9 @@ tests() { # NAME ARGUMENT...
 		"$(runc --version | head -n 1), CRIU $(criu --version | sed -n 's/Version: //p')" >&2
 	CHECKPOINTCTL_E2E_IMAGES=$(cat /e2e/images.tar.names)
 	export CHECKPOINTCTL_E2E_IMAGES CHECKPOINTCTL_E2E_BINARY=/e2e/bin/checkpointctl
-	mkdir /root/test
-	cd /root/test
+	cp -r /e2e/documents /root/documents
+	mkdir -p /root/documents/test/e2e
+	cd /root/documents/test/e2e
 	/e2e/e2e.test -test.v=test2json "$@" || code=$?
 	if [ "$code" != 0 ]; then
 		echo "dockers: the end of dockerd's log:" >&2

@@ -167,8 +167,7 @@ type record struct {
 		PagesWritten int64 `json:"pages_written"`
 	} `json:"stats"`
 	Files []struct {
-		Name   string `json:"name"`
-		SHA256 string `json:"sha256"`
+		Name string `json:"name"`
 	} `json:"files"`
 }
 

@@ -62,6 +62,9 @@ func TestCgroup2KeepsItsOptions(t *testing.T) {
 	at := b.await(8)
 	for _, do := range []func(){func() { b.checkpoint() }, func() { b.checkpoint("--leave-running=false") }, func() { b.restore() }} {
 		remount("rw," + options)
+		if now := cgroup2(t).VFSOptions; !strings.Contains(now, options) {
+			t.Skipf("%s has the options %s: only the host's cgroup namespace can set others", was.Mountpoint, now)
+		}
 		do()
 		if now := cgroup2(t).VFSOptions; !strings.Contains(now, options) {
 			t.Errorf("%s has the options %s afterwards", was.Mountpoint, now)

@@ -5,6 +5,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os/exec"
 	"strings"
@@ -26,6 +27,16 @@ func docker(t *testing.T, args ...string) string {
 		t.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// dockerVersion is the first number of the daemon's version.
+func dockerVersion(t *testing.T) (major int) {
+	t.Helper()
+	version := docker(t, "version", "-f", "{{.Server.Version}}")
+	if _, err := fmt.Sscanf(version, "%d.", &major); err != nil {
+		t.Fatalf("version %s: %v", version, err)
+	}
+	return major
 }
 
 // daemon lets f talk to the daemon of $DOCKER_HOST.
