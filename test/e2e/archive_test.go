@@ -163,9 +163,7 @@ func forge(t *testing.T, from, to string) {
 // The other checkpointctl, which reads Podman's archives, shows ours.
 func TestArchiveIsShownByOthers(t *testing.T) {
 	t.Parallel()
-	if os.Getenv("CHECKPOINTCTL_E2E_BINARY") != "" {
-		t.Skip("no Go here to build the other program with")
-	}
+	needs(t, "go")
 	bin := t.TempDir()
 	build := exec.Command("go", "install", "github.com/checkpoint-restore/checkpointctl@v1.6.0")
 	build.Env = append(os.Environ(), "GOBIN="+bin, "GOTOOLCHAIN=auto", "GOFLAGS=")

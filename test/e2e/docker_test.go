@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -27,6 +28,17 @@ func docker(t *testing.T, args ...string) string {
 		t.Fatalf("docker %s: %v: %s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out))
+}
+
+// needs skips a test where another Docker than the host's is tested, in a root that
+// does not have all programs.
+func needs(t *testing.T, programs ...string) {
+	t.Helper()
+	for _, p := range programs {
+		if _, err := exec.LookPath(p); err != nil && os.Getenv("CHECKPOINTCTL_E2E_BINARY") != "" {
+			t.Skip(err)
+		}
+	}
 }
 
 // dockerVersion is the first number of the daemon's version.

@@ -195,6 +195,7 @@ func TestVolumesOfOthers(t *testing.T) {
 // Files of an encrypted checkpoint are encrypted, too, and come back.
 func TestEncryptedFiles(t *testing.T) {
 	t.Parallel()
+	needs(t, "ssh-keygen")
 	keys := t.TempDir()
 	identity := filepath.Join(keys, "id")
 	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", identity).CombinedOutput(); err != nil {

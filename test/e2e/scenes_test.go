@@ -168,6 +168,7 @@ func insideScenes() []scene {
 			"checkpointctl core myapp before-upgrade --pid 1 -o core",
 		},
 		running: []string{"myapp"}, program: []string{appsImage, "python3", "-c", keeper}, counts: []string{"myapp"},
+		prepare: func(r *reader) { needs(r.t, "gdb") },
 		before: []string{
 			"checkpointctl checkpoint myapp --name before-upgrade",
 			"checkpointctl checkpoint myapp --name after-upgrade",

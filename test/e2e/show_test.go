@@ -188,6 +188,7 @@ func (b *box) compared() {
 // gdb opens the core file of a process of a checkpoint: its threads are where they were.
 func TestCore(t *testing.T) {
 	t.Parallel()
+	needs(t, "gcc", "gdb")
 	dir := t.TempDir()
 	program, core := filepath.Join(dir, "deep"), filepath.Join(dir, "core")
 	if out, err := exec.Command("gcc", "-g", "-O0", "-static", "-pthread", "-o", program, "testdata/deep.c").CombinedOutput(); err != nil {

@@ -73,6 +73,9 @@ func TestAllThatIsRefused(t *testing.T) {
 		"--ipc", "host", "--ulimit", "nofile=4096", "--sysctl", "net.ipv6.conf.all.disable_ipv6=0", "--sysctl", "net.ipv6.conf.default.disable_ipv6=0",
 		"-v", outside + ":/outside", "-v", file + ":/etc/conf", "-v", shared + ":/shared:rshared", "-v", long + deep + ":/long" + deep,
 	}
+	if dockerVersion(t) >= 28 { // it turns IPv6 off for the interface
+		args = append(args, "--network", "name=bridge,driver-opt=com.docker.network.endpoint.sysctls=net.ipv6.conf.IFNAME.disable_ipv6=0")
+	}
 	b := start(t, append(args, python(`
 pipes = [os.pipe() for _ in range(1025)]
 stream = socket.socket(socket.AF_UNIX); stream.connect("/outside/stream")
