@@ -56,15 +56,12 @@ func startRunc(c call, control runtime.Control, req runtime.Request, groups cgro
 		line = append(line, "--console-socket", own)
 	}
 	bin := control.Path("bin")
-	if err := os.MkdirAll(bin, 0o700); err != nil {
-		return nil, err
-	}
-	if err := os.Symlink(req.CRIU, filepath.Join(bin, "criu")); err != nil && !os.IsExist(err) {
+	if err := findPrograms(bin, req.CRIU); err != nil {
 		return nil, err
 	}
 	cmd := &exec.Cmd{
 		Path: path, Args: append(line, c.id), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Env: append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")), // runc looks criu up
+		Env: append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH")),
 	}
 	err = isolated(func() error {
 		if err := groups.bind(control.Path(runtime.CgroupYard)); err != nil {
@@ -83,6 +80,24 @@ func startRunc(c call, control runtime.Control, req runtime.Request, groups cgro
 	closeStdio()
 	go func() { r.ended <- cmd.Wait() }()
 	return r, nil
+}
+
+// findPrograms makes a directory for the start of runc's PATH: runc looks criu up in it,
+// and CRIU the stand-in for tar, which lies beside this program.
+func findPrograms(dir, criu string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	for name, program := range map[string]string{"criu": criu, "tar": filepath.Join(filepath.Dir(self), "tar")} {
+		if err := os.Symlink(program, filepath.Join(dir, name)); err != nil && !os.IsExist(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // closeStdio lets go of the container's stdio, which is runc's now.

@@ -1,16 +1,18 @@
 /*
- * Stands in for tar while CRIU dumps. For every tmpfs of a container, most of
- * which are empty, CRIU runs `tar --create --gzip` with the tasks frozen: two
- * programs to load and link, where a few hundred bytes are wanted
- * (criu/filesystems.c, tmpfs_dump). This one writes the same archive of a
- * directory that holds nothing but directories, links and devices, and lets the
- * real tar do all the rest. It is in C because a Go program takes longer to start
- * than all of this to run.
+ * Stands in for tar while CRIU dumps and restores. For every tmpfs of a container,
+ * most of which are empty, CRIU runs `tar --create --gzip` with the tasks frozen, and
+ * `tar --extract --gzip` before they run again: two programs to load and link, where a
+ * few hundred bytes are wanted (criu/filesystems.c, tmpfs_dump and tmpfs_restore). This
+ * one writes and reads the archive of a directory that holds nothing but directories,
+ * links and devices, and lets the real tar do all the rest. It is in C because a Go
+ * program takes longer to start than all of this to run.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -169,26 +171,180 @@ static int emit(FILE *out)
 	return fflush(out) == 0 && !ferror(out);
 }
 
+/* big returns a number of so many bytes, the lowest first. */
+static uint32_t big(const unsigned char *p, int bytes)
+{
+	uint32_t n = 0;
+
+	while (bytes--)
+		n = n << 8 | p[bytes];
+	return n;
+}
+
+/* load reads what emit writes into the archive; false if that is for the real tar. */
+static int load(int in)
+{
+	enum { HEAD = 10, TAIL = 8, BLOCK_HEAD = 5, MOST = 1 << 20 };
+	struct stat st;
+	unsigned char *file, *p, *end;
+	int last = 0;
+
+	if (fstat(in, &st) || st.st_size < HEAD + TAIL || st.st_size > MOST || !(file = malloc(st.st_size)) ||
+	    pread(in, file, st.st_size, 0) != st.st_size)
+		return 0;
+	p = file + HEAD;
+	end = file + st.st_size - TAIL;
+	if (memcmp(file, "\x1f\x8b\x08", 4)) /* no flags */
+		return 0;
+	while (!last) {
+		size_t n;
+		void *to;
+		if (end - p < BLOCK_HEAD || p[0] > 1) /* stored, and the last or not */
+			return 0;
+		last = p[0];
+		n = big(p + 1, 2);
+		p += BLOCK_HEAD;
+		if ((size_t)(end - p) < n || big(p - 2, 2) != (~n & 0xffff) || !(to = grow(n)))
+			return 0;
+		memcpy(to, p, n);
+		p += n;
+	}
+	return p == end && big(end, 4) == crc32(archive, size) && big(end + 4, 4) == size && size % BLOCK == 0;
+}
+
+/* number reads octal digits that fill a field but for its last byte. */
+static int number(const char *field, size_t width, uint64_t *n)
+{
+	*n = 0;
+	for (size_t i = 0; i < width - 1; i++) {
+		if (field[i] < '0' || field[i] > '7')
+			return 0;
+		*n = *n << 3 | (field[i] - '0');
+	}
+	return field[width - 1] == 0;
+}
+
+/* simple says whether unpack can do all that a header asks for. */
+static int simple(struct header *h)
+{
+	static const char empty[sizeof(h->pad)];
+	uint64_t n, want;
+	unsigned sum = 0;
+
+	if (!number(h->sum, sizeof(h->sum) - 1, &want))
+		return 0;
+	for (size_t i = 0; i < BLOCK; i++)
+		sum += i - offsetof(struct header, sum) < sizeof(h->sum) ? ' ' : ((unsigned char *)h)[i];
+	return sum == want && memcmp(h->magic, "ustar", 5) == 0 && h->type >= '2' && h->type <= '5' &&
+	       strncmp(h->name, "./", 2) == 0 && memchr(h->name, 0, sizeof(h->name)) && memchr(h->link, 0, sizeof(h->link)) &&
+	       !h->uname[0] && !h->gname[0] && memcmp(h->pad, empty, sizeof(empty)) == 0 &&
+	       number(h->size, sizeof(h->size), &n) && n == 0 && number(h->mode, sizeof(h->mode), &n) && n <= 07777 &&
+	       number(h->uid, sizeof(h->uid), &n) && number(h->gid, sizeof(h->gid), &n) && number(h->mtime, sizeof(h->mtime), &n);
+}
+
 /*
- * asked returns the directory to pack if the arguments are those of CRIU 3.17 to
- * 4.2, tar --create --gzip OPTION... --directory DIR ., and else NULL.
+ * place opens the directory that a name below root is in, and returns the name in
+ * there, "." for root; NULL if it leads over a link or out of root.
  */
-static const char *asked(int n, char **args)
+static char *place(int root, char *name, int *dir)
+{
+	char *end = name + strlen(name), *next;
+
+	*dir = dup(root);
+	for (name += 2; end > name && end[-1] == '/';)
+		*--end = 0;
+	for (; *dir >= 0 && (next = strchr(name, '/')); name = next + 1) {
+		int up = *dir;
+		*next = 0;
+		*dir = strcmp(name, "..") ? openat(up, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+		close(up);
+	}
+	return *dir < 0 || !strcmp(name, "..") ? NULL : *name ? name : ".";
+}
+
+/* dress gives a file in a directory the owner, mode and time of its header. */
+static int dress(int dir, const char *name, const struct header *h)
+{
+	struct timespec times[2] = { { .tv_nsec = UTIME_NOW } };
+	uint64_t uid, gid, mode, mtime;
+
+	number(h->uid, sizeof(h->uid), &uid);
+	number(h->gid, sizeof(h->gid), &gid);
+	number(h->mode, sizeof(h->mode), &mode);
+	number(h->mtime, sizeof(h->mtime), &mtime);
+	times[1].tv_sec = mtime;
+	return fchownat(dir, name, uid, gid, AT_SYMLINK_NOFOLLOW) == 0 && (h->type == '2' || fchmodat(dir, name, mode, 0) == 0) &&
+	       utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW) == 0;
+}
+
+/* make makes what a header says. Of a directory that is there, only the mode changes. */
+static int make(int dir, const char *name, const struct header *h)
+{
+	uint64_t high = 0, low = 0;
+
+	switch (h->type) {
+	case '5':
+		return mkdirat(dir, name, 0700) == 0 || errno == EEXIST;
+	case '2':
+		return symlinkat(h->link, dir, name) == 0 && dress(dir, name, h);
+	}
+	return number(h->major, sizeof(h->major), &high) && number(h->minor, sizeof(h->minor), &low) &&
+	       mknodat(dir, name, h->type == '3' ? S_IFCHR : S_IFBLK, makedev(high, low)) == 0 && dress(dir, name, h);
+}
+
+/*
+ * unpack makes all that is in the archive; false if that is for the real tar, which does
+ * not mind what is there already. The directories get their times last.
+ */
+static int unpack(const char *path)
+{
+	int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), n = 0, ok;
+	struct header *h = (struct header *)archive;
+
+	while ((n + 1) * (size_t)BLOCK <= size && h[n].name[0])
+		if (!simple(&h[n++]))
+			return 0;
+	ok = root >= 0;
+	for (int i = 0; ok && i < 2 * n; i++) {
+		struct header e = h[i < n ? i : 2 * n - 1 - i];
+		int dir, fd;
+		char *name = place(root, e.name, &dir);
+		if (i < n) {
+			ok = name && make(dir, name, &e);
+		} else if (e.type == '5') {
+			fd = name ? openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : -1;
+			ok = fd >= 0 && dress(fd, ".", &e);
+			close(fd);
+		}
+		close(dir);
+	}
+	return ok;
+}
+
+/*
+ * asked returns the directory if the arguments are those of CRIU 3.17 to 4.2, and else
+ * NULL: tar --create --gzip OPTION... --directory DIR . or tar --extract with neither
+ * the dot nor all of the options.
+ */
+static const char *asked(int n, char **args, int *create)
 {
 	static const char *const known[] = { "--no-unquote", "--no-wildcards", "--one-file-system", "--check-links",
 					     "--preserve-permissions", "--sparse", "--numeric-owner" };
 
-	if (n < 6 || strcmp(args[1], "--create") || strcmp(args[2], "--gzip") || strcmp(args[n - 3], "--directory") ||
-	    strcmp(args[n - 1], "."))
+	if (n < 5)
 		return NULL;
-	for (int i = 3; i < n - 3; i++) {
-		size_t k = 0, count = sizeof(known) / sizeof(*known);
+	*create = strcmp(args[1], "--create") == 0;
+	if ((!*create && strcmp(args[1], "--extract")) || (*create && strcmp(args[--n], ".")) || strcmp(args[2], "--gzip") ||
+	    strcmp(args[n - 2], "--directory"))
+		return NULL;
+	for (int i = 3; i < n - 2; i++) {
+		size_t k = 0, count = *create ? sizeof(known) / sizeof(*known) : 2;
 		while (k < count && strcmp(args[i], known[k]))
 			k++;
 		if (k == count)
 			return NULL;
 	}
-	return args[n - 2];
+	return args[n - 1];
 }
 
 /* become_real becomes the next tar on the PATH, and returns if there is none. */
@@ -210,14 +366,15 @@ static void become_real(char **args)
 
 int main(int n, char **args)
 {
-	const char *dir = asked(n, args);
+	int create;
+	const char *dir = asked(n, args, &create);
 
-	if (!dir || !pack(AT_FDCWD, dir, "./", 0) || !grow(2 * BLOCK)) {
+	if (!dir || !(create ? pack(AT_FDCWD, dir, "./", 0) && grow(2 * BLOCK) : load(STDIN_FILENO) && unpack(dir))) {
 		become_real(args);
 		fputs("tar: there is no other tar on the PATH\n", stderr);
 		return 2;
 	}
-	if (!emit(stdout)) {
+	if (create && !emit(stdout)) {
 		perror("tar");
 		return 2;
 	}

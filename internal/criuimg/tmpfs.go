@@ -50,10 +50,14 @@ func PackTmpfs(dir, key string, empty map[string]fs.FileInfo) error {
 	return nil
 }
 
-// emptyTar is what CRIU has tar write of a directory with nothing in it.
+// emptyTar is what CRIU has tar write of a directory with nothing in it. It is stored, as
+// the stand-in for tar reads it.
 func emptyTar(dir fs.FileInfo) ([]byte, error) {
 	var out bytes.Buffer
-	z := gzip.NewWriter(&out)
+	z, err := gzip.NewWriterLevel(&out, gzip.NoCompression)
+	if err != nil {
+		return nil, err
+	}
 	t := tar.NewWriter(z)
 	h, err := tar.FileInfoHeader(dir, "")
 	if err != nil {

@@ -2,7 +2,10 @@
 package tar
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +13,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 var program string
@@ -129,6 +133,111 @@ func TestTheRestIsLeftToTheRealOne(t *testing.T) {
 	for _, other := range [][]string{append([]string{"--extract"}, options[1:]...), append(slices.Clone(options), "--xattrs"), options[2:]} {
 		if alone(t.TempDir(), other...) {
 			t.Errorf("took %v", other)
+		}
+	}
+}
+
+var extract = strings.Fields("--extract --gzip --no-unquote --no-wildcards")
+
+// unpacked lists what a tar makes of an archive in a new directory.
+func unpacked(t *testing.T, program string, archive []byte, path string) (string, error) {
+	t.Helper()
+	dir, file := t.TempDir(), filepath.Join(t.TempDir(), "archive")
+	must(t, os.WriteFile(file, archive, 0o600))
+	in, err := os.Open(file)
+	must(t, err)
+	defer in.Close()
+	cmd := exec.Command(program, append(slices.Clone(extract), "--directory", dir)...)
+	cmd.Stdin, cmd.Env = in, []string{"PATH=" + path}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	out, err := exec.Command("find", dir, "-printf", "%P %M %U:%G %T@ %l ", "(", "-type", "c", "-o", "-type", "b", ")", "-exec", "stat", "-c", "%t:%T", "{}", ";", "-o", "-printf", "\n").Output()
+	must(t, err)
+	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+	slices.Sort(lines)
+	return strings.Join(lines, "\n"), nil
+}
+
+// What it packs, it unpacks as the real one does.
+func TestUnpacksAsTheRealOne(t *testing.T) {
+	dir := plant(t)
+	if os.Geteuid() == 0 {
+		must(t, os.Lchown(filepath.Join(dir, "fd"), 5, 6))
+		must(t, os.Chown(filepath.Join(dir, "deep"), 7, 8))
+	}
+	must(t, os.Chtimes(filepath.Join(dir, "deep"), time.Unix(100, 0), time.Unix(200, 0)))
+	must(t, os.Chtimes(dir, time.Unix(100, 0), time.Unix(300, 0)))
+	for name, dir := range map[string]string{"empty": t.TempDir(), "dev": dir} {
+		archive := run(t, program, dir, options...)
+		ours, err := unpacked(t, program, archive, filepath.Dir(program))
+		must(t, err)
+		theirs, err := unpacked(t, "tar", archive, os.Getenv("PATH"))
+		must(t, err)
+		if ours != theirs {
+			t.Errorf("%s:\n%s\nthe real tar:\n%s", name, ours, theirs)
+		}
+	}
+}
+
+// header is one of an archive, in the format of emit in tar.c.
+func header(t *testing.T, name, link string, kind byte) *tar.Header {
+	t.Helper()
+	return &tar.Header{Name: name, Linkname: link, Typeflag: kind, Mode: 0o755, ModTime: time.Unix(1, 0), Format: tar.FormatUSTAR}
+}
+
+// A stored archive of these headers, and a compressed one.
+func archives(t *testing.T, list ...*tar.Header) (stored, compressed []byte) {
+	t.Helper()
+	var made [2]bytes.Buffer
+	for i, level := range []int{gzip.NoCompression, gzip.BestSpeed} {
+		z, err := gzip.NewWriterLevel(&made[i], level)
+		must(t, err)
+		w := tar.NewWriter(z)
+		for _, h := range list {
+			must(t, w.WriteHeader(h))
+		}
+		must(t, w.Close())
+		must(t, z.Close())
+	}
+	return made[0].Bytes(), made[1].Bytes()
+}
+
+// What else there can be in an archive is the real one's, above all what leads out of
+// the directory.
+func TestUnpacksOnlyWhatIsSimple(t *testing.T) {
+	outside := t.TempDir()
+	good := []*tar.Header{header(t, "./", "", tar.TypeDir), header(t, "./a/", "", tar.TypeDir), header(t, "./a/link", outside, tar.TypeSymlink)}
+	stored, compressed := archives(t, good...)
+	if _, err := unpacked(t, program, stored, filepath.Dir(program)); err != nil {
+		t.Error(err)
+	}
+	damaged := slices.Clone(stored)
+	damaged[40] ^= 1
+	for name, archive := range map[string][]byte{
+		"compressed": compressed, "damaged": damaged, "cut": stored[:len(stored)-9], "empty": nil,
+	} {
+		if list, err := unpacked(t, program, archive, filepath.Dir(program)); err == nil {
+			t.Errorf("%s: unpacked %s", name, list)
+		}
+	}
+	if list, err := unpacked(t, program, compressed, os.Getenv("PATH")); err != nil || !strings.Contains(list, "a/link") {
+		t.Errorf("compressed, with the real tar: %s, %v", list, err)
+	}
+	owned := header(t, "./owned/", "", tar.TypeDir)
+	owned.Uname = "root"
+	for name, h := range map[string]*tar.Header{
+		"file": header(t, "./file", "", tar.TypeReg), "absolute": header(t, outside+"/x/", "", tar.TypeDir), "up": header(t, "./../x/", "", tar.TypeDir),
+		"up at the end": header(t, "./a/..", "", tar.TypeDir), "over a link": header(t, "./a/link/x/", "", tar.TypeDir), "a link again": header(t, "./a/link/", "", tar.TypeDir),
+		"hard link": header(t, "./hard", "./a/link", tar.TypeLink), "nowhere": header(t, "./b/c/", "", tar.TypeDir), "owner": owned,
+		"long name": header(t, "./"+strings.Repeat("n", 60)+"/"+strings.Repeat("n", 60), "", tar.TypeSymlink),
+	} {
+		stored, _ := archives(t, append(slices.Clone(good), h)...)
+		if list, err := unpacked(t, program, stored, filepath.Dir(program)); err == nil {
+			t.Errorf("%s: unpacked %s", name, list)
+		}
+		if left, err := os.ReadDir(outside); err != nil || len(left) > 0 {
+			t.Fatalf("%s: %v is outside, %v", name, left, err)
 		}
 	}
 }
