@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -36,6 +37,7 @@ func (e *StateError) Error() string { return fmt.Sprintf("container %s %s", e.Na
 type Client struct {
 	api     *client.Client
 	timeout time.Duration // of a question; starting a container has none
+	daemon  func() (Daemon, error)
 }
 
 // New connects to host, or where DOCKER_HOST and Docker's default say. It
@@ -157,8 +159,22 @@ func (c *Client) SetRestartPolicy(ctx context.Context, id, policy string, maxRet
 	return translate(id, err)
 }
 
+// AskDaemon begins to ask for what Daemon returns from then on. The daemon runs programs
+// to answer, which take a while.
+func (c *Client) AskDaemon(ctx context.Context) {
+	c.daemon = sync.OnceValues(func() (Daemon, error) { return c.askDaemon(ctx) })
+	go func() { _, _ = c.daemon() }()
+}
+
 // Daemon asks the daemon for all but Runc. ErrUnreachable is the error to expect.
 func (c *Client) Daemon(ctx context.Context) (Daemon, error) {
+	if c.daemon != nil {
+		return c.daemon()
+	}
+	return c.askDaemon(ctx)
+}
+
+func (c *Client) askDaemon(ctx context.Context) (Daemon, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	i, err := c.api.Info(ctx)

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -58,12 +59,18 @@ func (f *forgetful) client(t *testing.T) *Client {
 		f.connected[r.PathValue("name")] = *c.EndpointConfig
 	})
 	f.connected = map[string]network.EndpointSettings{}
+	return clientOf(t, mux)
+}
+
+// clientOf is one of a daemon that answers so.
+func clientOf(t *testing.T, daemon http.Handler) *Client {
+	t.Helper()
 	socket := filepath.Join(t.TempDir(), "docker.sock")
 	l, err := net.Listen("unix", socket)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: mux}}
+	server := &httptest.Server{Listener: l, Config: &http.Server{Handler: daemon}}
 	server.Start()
 	t.Cleanup(server.Close)
 	c, err := New("unix://"+socket, time.Minute)
@@ -71,6 +78,28 @@ func (f *forgetful) client(t *testing.T) *Client {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// What the daemon was asked before is not asked again.
+func TestAskDaemon(t *testing.T) {
+	var asked atomic.Int32
+	mux := http.NewServeMux()
+	mux.HandleFunc("/_ping", func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Api-Version", "1.51") })
+	mux.HandleFunc("GET /{v}/info", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"Driver": "overlay%d"}`, asked.Add(1))
+	})
+	c := clientOf(t, mux)
+	daemon := func(want string) {
+		t.Helper()
+		if d, err := c.Daemon(t.Context()); err != nil || d.Driver != want {
+			t.Errorf("%+v, %v, want %s", d, err, want)
+		}
+	}
+	daemon("overlay1")
+	daemon("overlay2")
+	c.AskDaemon(t.Context())
+	daemon("overlay3")
+	daemon("overlay3")
 }
 
 func TestFailedStartKeepsTheNetworks(t *testing.T) {

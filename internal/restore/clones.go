@@ -57,7 +57,6 @@ func (c Clones) Make(ctx context.Context, rec metadata.Record, n New, o Options)
 	}
 	defer unlock()
 	r := *c.Restorer
-	r.Docker = &remembering{engine: r.Docker}
 	c.Maker = &Maker{Restorer: &r, Engine: c.Engine}
 	var list []made
 	for _, one := range c.each(rec, n) {
@@ -79,23 +78,6 @@ func (c Clones) Make(ctx context.Context, rec metadata.Record, n New, o Options)
 		containers = append(containers, m.Container)
 	}
 	return containers, nil
-}
-
-// remembering asks Docker once what it is. Docker runs two programs to answer.
-type remembering struct {
-	engine
-	daemon *docker.Daemon
-}
-
-func (e *remembering) Daemon(ctx context.Context) (docker.Daemon, error) {
-	if e.daemon == nil {
-		d, err := e.engine.Daemon(ctx)
-		if err != nil {
-			return d, err
-		}
-		e.daemon = &d
-	}
-	return *e.daemon, nil
 }
 
 // numbered is the i-th of several.

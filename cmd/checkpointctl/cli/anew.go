@@ -109,6 +109,7 @@ func runRestoreNew(ctx context.Context, d *deps, ref, name string, o restoreOpti
 	if err != nil {
 		return err
 	}
+	client.AskDaemon(ctx)
 	if !o.dryRun {
 		if err := d.recovery(client).Stored(ctx, stored); err != nil {
 			return err

@@ -194,6 +194,7 @@ func runUnpark(ctx context.Context, d *deps, rm bool) error {
 	if err != nil {
 		return err
 	}
+	client.AskDaemon(ctx)
 	t := d.begin("containers", "preparing")
 	defer t.end()
 	r, err := d.restorerWith(ctx, client, restoreOptions{}, t)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -215,6 +216,7 @@ func runRestoreAll(ctx context.Context, d *deps, targets []target, o restoreOpti
 	if err != nil {
 		return err
 	}
+	client.AskDaemon(ctx)
 	if o.group {
 		if targets, err = d.groupTargets(ctx, targets[0]); err != nil {
 			return err
@@ -268,15 +270,18 @@ func printRestored(d *deps, list []restored, line func(restored) string) error {
 // restoreTarget returns the container to be started, and the name in the store
 // of the one that the checkpoint is of.
 func (d *deps) restoreTarget(ctx context.Context, ref, into string) (client *docker.Client, c docker.Container, stored string, err error) {
-	if into == "" {
-		client, c, err = d.container(ctx, ref)
-		return client, c, c.Name, err
+	if into != "" {
+		if stored, err = d.storedName(ctx, ref); err != nil {
+			return nil, c, "", err
+		}
+		ref = into
 	}
-	if stored, err = d.storedName(ctx, ref); err != nil {
+	if client, err = d.docker(); err != nil {
 		return nil, c, "", err
 	}
-	client, c, err = d.container(ctx, into)
-	return client, c, stored, err
+	client.AskDaemon(ctx)
+	c, err = client.Inspect(ctx, ref)
+	return client, c, cmp.Or(stored, c.Name), err
 }
 
 // beforeRestore recovers what killed runs left of the container, and under the
