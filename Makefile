@@ -7,7 +7,7 @@ GO ?= $(shell command -v go 2>/dev/null || echo /usr/local/go/bin/go)
 LIBEXEC = libexec/checkpointctl
 LDFLAGS = -s -w -X github.com/checkpointctl/checkpointctl/cmd/checkpointctl/cli.Version=$(VERSION)
 
-.PHONY: build tar runtime install packages demo picture test test-all unit lint e2e e2e-core e2e-long apps test-packages test-vm test-dockers test-dockers-more soak fuzz bench bench-short setup clean
+.PHONY: build tar runtime install packages demo picture test test-all test-beside unit lint e2e e2e-core e2e-long apps test-packages test-vm test-dockers test-dockers-more soak fuzz bench bench-short setup clean
 
 build: tar runtime
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/checkpointctl ./cmd/checkpointctl
@@ -53,9 +53,11 @@ test: setup unit e2e-core
 	@echo "these tests passed; make test-all runs the others, too"
 
 # Everything. A test that cannot run fails.
-test-all: test lint e2e apps
-	$(MAKE) -j2 test-dockers test-vm test-packages # they have little to do with each other, and wait a lot
+test-all: test lint
+	$(MAKE) -j2 test-vm test-beside # the VM takes longest, on one processor
 	@echo "all tests passed"
+test-beside:
+	$(MAKE) -j1 e2e-long apps test-dockers test-packages
 
 unit:
 	test -z "$$(gofmt -l bench cmd internal test 2>/dev/null)"
@@ -95,7 +97,7 @@ test-packages: packages bin/tools/gotestsum
 	$(GO) vet -tags e2e ./test/packages/
 	$(gotestsum) -- -tags e2e -count=1 -timeout 5m ./test/packages/
 
-# What needs a kernel with soft-dirty, cgroup v2 alone, or a reboot, in a VM.
+# What needs a kernel with soft-dirty, cgroup v2's controllers, or a reboot, in a VM.
 test-vm: bin/tools/gotestsum
 	$(GO) vet -tags e2e,reboot ./test/e2e/
 	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/vm/suite.sh
@@ -104,8 +106,10 @@ test-vm: bin/tools/gotestsum
 restores = TestKindsOfContainers|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn|TestDockerServes|TestLogDrivers|TestRuntimeInstall|TestContainerdOfTheSystem|TestDockersThatCannotRestore|TestFilesIntoANewContainer$$|Travels
 # Another image store is another place for a container's files; all else is as it was.
 files = TestKindsOfContainers|TestEstablishedTCP$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|TestDockerServes|TestFilesIntoANewContainer$$|Travels
+# What freezes cgroups, and moves tasks between them, is other on v2.
+cgroup2 = TestKindsOfContainers/kinds/^interactive_tty$$|TestEstablishedTCP$$|TestNewContainer$$|TestKillAtEveryStage|TestConsistentGroup$$|TestConsistentGroupIsKilled|TestConsistentGroupWhoseReaderIsGone|TestRestoreOfAGroup|TestPark
 test-dockers: setup bin/tools/gotestsum
-	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/dockers/suite.sh 26 host 28 '28-containerd=$(files)' -- -test.run '$(restores)'
+	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/dockers/suite.sh 26 host 28 '28-containerd=$(files)' '28-cgroup2=$(cgroup2)' -- -test.run '$(restores)'
 
 # The same by Dockers that Debian does not have, which are built first: that takes
 # half an hour.

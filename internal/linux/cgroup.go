@@ -56,17 +56,23 @@ func parseCgroups(text string) Cgroups {
 
 // Path returns the path of the cgroup that freezes the process: v2's, or on v1
 // the freezer's; empty when there is none.
-func (c Cgroups) Path() string { return c.path(freezerController) }
+func (c Cgroups) Path() string {
+	if c.Mode == "v2" {
+		return c.path(unified)
+	}
+	return c.path(freezerController)
+}
 
-// Controllers of cgroups v1.
+// Controllers of cgroups v1, and what v2 has in their place.
 const (
 	freezerController = "freezer"
 	memoryController  = "memory"
+	unified           = ""
 )
 
 func (c Cgroups) path(controller string) string {
 	for _, g := range c.List {
-		if c.Mode == "v2" || slices.Contains(strings.Split(g.Controllers, ","), controller) {
+		if slices.Contains(strings.Split(g.Controllers, ","), controller) {
 			return g.Path
 		}
 	}
@@ -78,22 +84,15 @@ func (c Cgroups) path(controller string) string {
 // below, as systemd makes them, are frozen with it. It is an error if none is
 // mounted here.
 func (c Cgroups) FreezerDir(name string) (string, error) {
-	list, err := mountinfo.GetMounts(nil)
-	if err != nil {
-		return "", err
-	}
-	return c.dir(list, freezerController, name)
+	dir, _, err := c.mounted(freezerController, name)
+	return dir, err
 }
 
 // MemoryFile returns the file on the host that says how many bytes of memory the
 // cgroup uses, as FreezerDir returns the directory.
 func (c Cgroups) MemoryFile(name string) (string, error) {
-	list, err := mountinfo.GetMounts(nil)
-	if err != nil {
-		return "", err
-	}
-	dir, err := c.dir(list, memoryController, name)
-	if c.Mode == "v2" {
+	dir, v2, err := c.mounted(memoryController, name)
+	if v2 {
 		return filepath.Join(dir, "memory.current"), err
 	}
 	return filepath.Join(dir, "memory.usage_in_bytes"), err
@@ -107,19 +106,39 @@ func IsHierarchy(m *mountinfo.Info, controllers string) bool {
 		!slices.ContainsFunc(strings.Split(controllers, ","), func(name string) bool { return !slices.Contains(has, name) })
 }
 
-func (c Cgroups) dir(list []*mountinfo.Info, controller, name string) (string, error) {
+// mounted returns the directory of the process's cgroup with a controller, and whether it
+// is one of v2: a process has a cgroup in hierarchies of v1, too, that are not mounted.
+func (c Cgroups) mounted(controller, name string) (dir string, v2 bool, err error) {
+	list, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return "", false, err
+	}
+	return c.among(list, controller, name)
+}
+
+func (c Cgroups) among(list []*mountinfo.Info, controller, name string) (dir string, v2 bool, err error) {
+	if dir = c.dir(list, controller, name); dir == "" {
+		dir, v2 = c.dir(list, unified, name), true
+	}
+	if dir == "" {
+		err = fmt.Errorf("no %s cgroup is mounted here", controller)
+	}
+	return dir, v2, err
+}
+
+func (c Cgroups) dir(list []*mountinfo.Info, controller, name string) string {
 	path := upTo(c.path(controller), name)
 	for _, m := range list {
 		fits := m.FSType == "cgroup2"
-		if c.Mode != "v2" {
+		if controller != unified {
 			fits = IsHierarchy(m, controller)
 		}
 		// On a host that is a container itself a part of the tree is mounted.
 		if below, err := filepath.Rel(m.Root, path); fits && err == nil && !strings.HasPrefix(below, "..") {
-			return filepath.Join(m.Mountpoint, below), nil
+			return filepath.Join(m.Mountpoint, below)
 		}
 	}
-	return "", fmt.Errorf("no %s cgroup is mounted here", controller)
+	return ""
 }
 
 // upTo cuts a path behind the element that has the name in it.

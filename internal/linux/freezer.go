@@ -24,11 +24,11 @@ type Freezer struct {
 // Freezer returns the freezer of FreezerDir. It is an error, too, if that does
 // not go by the name: then it is also others'.
 func (c Cgroups) Freezer(name string) (Freezer, error) {
-	dir, err := c.FreezerDir(name)
+	dir, v2, err := c.mounted(freezerController, name)
 	if err == nil && (name == "" || !strings.Contains(dir, name)) {
 		err = fmt.Errorf("cgroup %s is not of %s alone", dir, name)
 	}
-	return Freezer{dir: dir, v2: c.Mode == "v2"}, err
+	return Freezer{dir: dir, v2: v2}, err
 }
 
 // FreezerAt returns the freezer of a directory that Dir gave.

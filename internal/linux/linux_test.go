@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/moby/sys/mountinfo"
@@ -50,16 +51,26 @@ func TestFreezerDir(t *testing.T) {
 		{FSType: v1, VFSOptions: "rw,freezer", Root: "/host", Mountpoint: "/cg/freezer"},
 		{FSType: v2, Root: "/", Mountpoint: "/cg/unified"},
 	}
-	for name, test := range map[string]struct{ mode, path, want string }{
-		"v1":               {"v1", "/host/docker/abc", "/cg/freezer/docker/abc"},
-		"not mounted":      {"v1", "/docker/abc", ""},
-		"v2":               {"v2", "/docker-abc.scope", "/cg/unified/docker-abc.scope"},
-		"systemd in it":    {"v2", "/docker/abc/init.scope", "/cg/unified/docker/abc"},
-		"without the name": {"v2", "/docker", "/cg/unified/docker"},
+	for name, test := range map[string]struct{ v1, v2, want string }{
+		"v1":                      {"/host/docker/abc", "", "/cg/freezer/docker/abc"},
+		"not mounted":             {"/docker/abc", "", ""},
+		"hybrid":                  {"/host/docker/abc", "/docker/abc", "/cg/freezer/docker/abc"},
+		"hybrid, v1 not mounted":  {"/docker/abc", "/docker/abc", "/cg/unified/docker/abc"},
+		"v2":                      {"", "/docker-abc.scope", "/cg/unified/docker-abc.scope"},
+		"systemd in it":           {"", "/docker/abc/init.scope", "/cg/unified/docker/abc"},
+		"v2 without the name":     {"", "/docker", "/cg/unified/docker"},
+		"v1 and v2 without names": {"/host", "/", "/cg/freezer"},
 	} {
-		c := Cgroups{Mode: test.mode, List: []Cgroup{{Controllers: "freezer", Path: test.path}}}
-		if got, err := c.dir(mounted, freezerController, "abc"); got != test.want || (err == nil) != (test.want != "") {
-			t.Errorf("%s: %s, %v", name, got, err)
+		text := ""
+		if test.v1 != "" {
+			text += "3:freezer:" + test.v1 + "\n"
+		}
+		if test.v2 != "" {
+			text += "0::" + test.v2 + "\n"
+		}
+		got, v2, err := parseCgroups(text).among(mounted, freezerController, "abc")
+		if got != test.want || (err == nil) != (test.want != "") || err == nil && v2 != strings.HasPrefix(got, "/cg/unified") {
+			t.Errorf("%s: %s, %v, %v", name, got, v2, err)
 		}
 	}
 }

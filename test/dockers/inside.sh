@@ -34,7 +34,7 @@ enter() { # NAME ROOT WORK BUNDLE ARGUMENT...
 	mount -t devpts -o newinstance,gid=5,mode=620,ptmxmode=666 devpts "$new/dev/pts"
 	mount -t tmpfs -o mode=1777 shm "$new/dev/shm"
 	[ ! -d "$new/dev/mqueue" ] || mount -t mqueue mqueue "$new/dev/mqueue"
-	cgroups "$new/sys/fs/cgroup"
+	cgroups "$name" "$new/sys/fs/cgroup"
 
 	ip link set lo up
 	echo 1 >/proc/sys/net/ipv4/ip_forward
@@ -53,9 +53,10 @@ enter() { # NAME ROOT WORK BUNDLE ARGUMENT...
 }
 
 # The hierarchies that this machine has, or cgroup v2 alone.
-cgroups() { # DIRECTORY
-	local controllers dir c
-	if [ "${CHECKPOINTCTL_DOCKERS_CGROUP:-}" = 2 ] || ! grep -qv '^0:' /proc/self/cgroup; then
+cgroups() { # NAME DIRECTORY
+	local name=$1 controllers dir c
+	shift
+	if [ "$name" = 28-cgroup2 ] || ! grep -qv '^0:' /proc/self/cgroup; then
 		mount -t cgroup2 cgroup2 "$1"
 		# A group gives its controllers on only when no process is in it.
 		mkdir "$1/init"

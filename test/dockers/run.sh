@@ -5,6 +5,8 @@
 #   26             Docker of Debian 13
 #   28             Docker of Debian unstable
 #   28-containerd  the same with the containerd image store
+#   28-cgroup2     the same with cgroup v2 alone; its controllers are missing there
+#                  if the host uses them with v1
 #   25, 27         Docker built from its sources, with Debian 13's containerd
 #   29             Docker, containerd and runc built from their sources
 #
@@ -13,8 +15,7 @@
 #   test/dockers/run.sh 28 -test.run TestPreDump
 #
 # CHECKPOINTCTL_DOCKERS_BUNDLE names a directory that bundle.sh made, if there is
-# one. CHECKPOINTCTL_DOCKERS_CGROUP=2 shows cgroup v2 alone; its controllers are
-# missing there if the host uses them with v1.
+# one.
 #
 # Ends as the test binary does, and fails if no test ran. Leaves nothing behind;
 # what a run that was killed by SIGKILL left, the next one removes.
@@ -24,8 +25,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 name=${1-}
 case $name in
 25 | 26 | 27) suite=trixie ;;
-28 | 28-containerd | 29) suite=sid ;;
-*) echo "usage: $0 25|26|27|28|28-containerd|29 [ARGUMENT...]" >&2; exit 2 ;;
+28 | 28-containerd | 28-cgroup2 | 29) suite=sid ;;
+*) echo "usage: $0 25|26|27|28|28-containerd|28-cgroup2|29 [ARGUMENT...]" >&2; exit 2 ;;
 esac
 shift
 [ "$(id -u)" = 0 ] || { echo "dockers: must run as root" >&2; exit 1; }
