@@ -11,10 +11,10 @@ import (
 // aside does beside what follows a dump what can wait until the container runs on.
 // What it found is there when the channel is closed.
 func (m *Creator) aside(ctx context.Context, j job, c docker.Container) <-chan struct{} {
-	done := make(chan struct{})
+	done, streams := make(chan struct{}), hasStreams(j.images)
 	go func() {
 		defer close(done)
-		m.warn(j.network.readConnections(c))
+		m.warn(j.network.readConnections(c, streams))
 		if j.options.NetworkLock != lockSkip {
 			m.warn(m.leftBehind(ctx, c))
 		}

@@ -257,7 +257,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		// The last moment at which CRIU can still resume the container. From
 		// here on these images may be all there is of it. Docker removes its
 		// connections' entries when it sees the end.
-		m.warn(j.network.readConnections(c))
+		m.warn(j.network.readConnections(c, hasStreams(j.images)))
 		err := j.files.write(ctx, j.draft.Dir, j.sealer)
 		if err == nil {
 			err = j.seal()

@@ -53,10 +53,12 @@ func (n *network) readSysctls(from *sysctl.Reader, c docker.Container) (err erro
 // in the images: one made between reading and the freeze would be. A connection's
 // entry outlives the thaw, unless it is closed: then nobody waits for its restore.
 // Entries of later connections do no harm. What cannot be read is returned as a
-// warning: the checkpoint is good without it.
-func (n *network) readConnections(c docker.Container) (warnings []string) {
+// warning: the checkpoint is good without it. streams says that the images have TCP
+// connections: without them, and without UDP, there is nothing to look for, which takes
+// the kernel milliseconds.
+func (n *network) readConnections(c docker.Container, streams bool) (warnings []string) {
 	addresses := addressesOf(c)
-	if _, own := namespaces(c); !own || len(addresses) == 0 {
+	if _, own := namespaces(c); !own || len(addresses) == 0 || !streams && !linux.HasUDP(c.PID) {
 		return nil
 	}
 	found, err := conntrack.List(DaemonNetNS(c.PID), addresses)

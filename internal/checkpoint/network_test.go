@@ -46,7 +46,7 @@ func TestNetworkOfOthersIsNotRead(t *testing.T) {
 		if err := n.readSysctls(new(sysctl.Reader), c); err != nil || n.sysctls != nil {
 			t.Errorf("%s: %v, %v", mode, n.sysctls, err)
 		}
-		if w := n.readConnections(c); w != nil || n.connections != nil {
+		if w := n.readConnections(c, true); w != nil || n.connections != nil {
 			t.Errorf("%s: %v, %v", mode, n.connections, w)
 		}
 	}

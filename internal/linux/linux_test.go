@@ -1,13 +1,17 @@
 package linux
 
 import (
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
 )
 
 func TestParseCgroups(t *testing.T) {
@@ -42,6 +46,67 @@ func TestHasPeers(t *testing.T) {
 			t.Errorf("%q: got %v", table, got)
 		}
 	}
+}
+
+func TestParseSockstat(t *testing.T) {
+	v4 := "sockets: used 9\nTCP: inuse 2 orphan 1 tw 3 alloc 4 mem 5\nUDP: inuse 6 mem 7\nUDPLITE: inuse 8\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n"
+	v6 := "TCP6: inuse 1\nUDP6: inuse 0\nUDPLITE6: inuse 2\nRAW6: inuse 0\nFRAG6: inuse 0 memory 0\n"
+	for _, test := range []struct {
+		text, protocol string
+		want           int
+	}{{v4, "TCP", 2}, {v4, "UDP", 6}, {v6, "TCP", 1}, {v6, "UDP", 0}} {
+		if n, err := parseSockstat(test.text, test.protocol); err != nil || n != test.want {
+			t.Errorf("%s in %q: %d, %v", test.protocol, test.text, n, err)
+		}
+	}
+	for _, text := range []string{"", "TCP: inuse\n", "TCP: inuse x\n", "TCP: alloc 3 inuse 2\n"} {
+		if n, err := parseSockstat(text, "TCP"); err == nil {
+			t.Errorf("%q: %d", text, n)
+		}
+	}
+}
+
+// What listens has no peer, what is connected has.
+func TestConnected(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to make a network namespace")
+	}
+	runtime.LockOSThread() // for good: the thread's namespace is another
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	look := func(what string, connected, udp bool) {
+		t.Helper()
+		if c, u := Connected(unix.Gettid()), HasUDP(unix.Gettid()); c != connected || u != udp {
+			t.Errorf("%s: connected %v, UDP %v", what, c, u)
+		}
+	}
+	look("nothing", false, false)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	look("a listener", false, false)
+	u, err := net.ListenPacket("udp", "[::1]:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	look("UDP", false, true)
+	_ = u.Close()
+	// Dialing goes on in other threads.
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Port: l.Addr().(*net.TCPAddr).Port, Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	look("a connection", true, false)
 }
 
 func TestFreezerDir(t *testing.T) {
