@@ -81,23 +81,20 @@ func (p *piece) read(root *os.Root, punch bool, m *meter) error {
 		}
 		defer z.close()
 	}
-	// A buffer that fits the caches: see File.read.
-	buf := make([]byte, min(256<<10, p.size))
 	for at, end := p.at, p.at+p.size; at < end; {
 		data, hole := sparse.Extent(f, at, end)
 		p.crc = ^shift(^p.crc, data-at) // as if the zeros had been read
 		z.at = data
 		m.add(data - at)
-		for at = data; at < hole; {
-			n, err := f.ReadAt(buf[:min(int64(len(buf)), hole-at)], at)
-			if n == 0 {
-				return fmt.Errorf("%s: %w", p.file.Name, err)
-			}
-			p.crc = crc32.Update(p.crc, castagnoli, buf[:n])
-			_, _ = z.Write(buf[:n])
-			at += int64(n)
-			m.add(int64(n))
+		err := eachBlock(f, data, hole, func(block []byte) {
+			p.crc = crc32.Update(p.crc, castagnoli, block)
+			_, _ = z.Write(block)
+			m.add(int64(len(block)))
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.file.Name, err)
 		}
+		at = hole
 	}
 	return nil
 }
