@@ -181,15 +181,15 @@ func TestForeignPlace(t *testing.T) {
 	want(t, "foreign", run(t, s).Own, "/a/b/old (not of the checkpoint's files)")
 }
 
-// Docker gives an empty volume the owner and mode of the directory that it
-// mounts it on, when it makes a newer container.
+// Docker gives an empty volume the owner and mode of the directory that it mounts it on,
+// when it makes a container.
 func TestRemountedPlace(t *testing.T) {
 	root, since := makeTree(t, "sub/file")
 	do(t, os.Chmod(root, 0o750))
 	s := Search{Since: since, Places: []Place{{Path: "/data", Source: root}}}
-	want(t, "the same container", run(t, s).Own, "/data (attributes changed)")
+	want(t, "no volume", run(t, s).Own, "/data (attributes changed)")
 	s.Places[0].Remounted = true
-	want(t, "a newer one", run(t, s).Own)
+	want(t, "a volume", run(t, s).Own)
 	do(t, os.Chmod(filepath.Join(root, "sub"), 0o750))
 	want(t, "below", run(t, s).Own, "/data/sub (attributes changed)")
 	do(t, os.RemoveAll(filepath.Join(root, "sub")))

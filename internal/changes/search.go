@@ -28,8 +28,8 @@ type Place struct {
 	Foreign bool
 	// Filled is for what will be as it was: nothing is missing in it.
 	Filled bool
-	// Remounted is for what a newer container mounts, too: Docker sets owner and
-	// mode of an empty volume when it makes one.
+	// Remounted is for volumes: Docker sets owner and mode of an empty one when it makes
+	// a container that mounts it.
 	Remounted bool
 	// Since, if set, goes before the search's: the place was put back then to what
 	// it was, and nothing ran in between.

@@ -212,8 +212,8 @@ func places(rec metadata.Record, c docker.Container, volumes []docker.Volume) (l
 			p.Shared, away = len(volumes[i].Others) > 0, volumes[i].Away
 			if newer {
 				p.Foreign, p.Source = volumes[i].Source != m.Source, volumes[i].Source
-				p.Remounted = !p.Foreign
 			}
+			p.Remounted = !p.Foreign
 		} else if source := sourceOf(m, rec, c); source != m.Source {
 			p.Foreign, p.Source = true, source
 		}

@@ -33,8 +33,8 @@ func TestPlaces(t *testing.T) {
 		{Name: "away", Destination: "/away", Source: "/vol/away", Away: true},
 	}
 	layer := changes.Place{Path: "/", Source: "/old/diff", Layer: true}
-	mine := changes.Place{Path: "/mine", Source: "/vol/mine"}
-	ours := changes.Place{Path: "/ours", Source: "/vol/ours", Shared: true}
+	mine := changes.Place{Path: "/mine", Source: "/vol/mine", Remounted: true}
+	ours := changes.Place{Path: "/ours", Source: "/vol/ours", Shared: true, Remounted: true}
 	bind := changes.Place{Path: "/bind", Source: "/srv/data", Shared: true}
 
 	list, blind := places(rec, docker.Container{ID: id, Driver: "overlay2"}, volumes)
@@ -48,8 +48,7 @@ func TestPlaces(t *testing.T) {
 	// A newer container has a layer and an anonymous volume of its own.
 	volumes[0].Source = "/vol/newer"
 	list, _ = places(rec, docker.Container{ID: strings.Repeat("b", 64), UpperDir: "/new/diff"}, volumes)
-	layer.Source, layer.Foreign, mine.Source, mine.Foreign = "/new/diff", true, "/vol/newer", true
-	ours.Remounted = true
+	layer.Source, layer.Foreign, mine.Source, mine.Foreign, mine.Remounted = "/new/diff", true, "/vol/newer", true, false
 	if want := []changes.Place{layer, mine, ours, bind}; !reflect.DeepEqual(list, want) {
 		t.Errorf("newer: got %+v, want %+v", list, want)
 	}

@@ -236,7 +236,11 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	if log := pending.Log(); log != nil {
 		_ = from.keepLog(log)
 	}
-	err = errors.Join(err, pending.Close())
+	if closeErr := pending.Close(); err == nil && closeErr != nil {
+		r.warn(fmt.Sprintf("container %s: it is restored, but checkpointctl repair is needed: %v", c.Name, closeErr))
+	} else {
+		err = errors.Join(err, closeErr)
+	}
 	if err != nil {
 		r.sayHeld(c)
 	}

@@ -35,10 +35,7 @@ type Pending struct {
 // there until Close. ErrBusy if another run restores the container.
 func Prepare(ctx context.Context, id string, req Request, link, standIn string) (*Pending, error) {
 	p := &Pending{Control: ControlOf(id), link: link}
-	if err := os.MkdirAll(p.Dir, 0o700); err != nil {
-		return nil, err
-	}
-	if err := p.take(); err != nil {
+	if err := p.begin(); err != nil {
 		return nil, err
 	}
 	req.WorkDir = p.Path(workDir)
@@ -53,6 +50,21 @@ func Prepare(ctx context.Context, id string, req Request, link, standIn string) 
 		return nil, errors.Join(err, p.Close())
 	}
 	return p, nil
+}
+
+// begin makes the directory and locks it. Whoever looks for abandoned restores has the lock
+// for a moment.
+func (p *Pending) begin() error {
+	for tries := 0; ; tries++ {
+		err := os.MkdirAll(p.Dir, 0o700)
+		if err == nil {
+			err = p.take()
+		}
+		if !errors.Is(err, ErrBusy) && !errors.Is(err, os.ErrNotExist) || tries == 20 {
+			return err
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
 // take locks the directory. os.ErrNotExist if there is none.
@@ -124,13 +136,23 @@ func (p *Pending) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), lockLimit)
 	defer cancel()
 	err := p.withLinks(ctx, func() error {
-		err := os.RemoveAll(p.Dir)
+		err := p.remove()
 		if p.link == "" || p.needed() {
 			return err
 		}
 		return errors.Join(err, removeLink(p.link))
 	})
 	return errors.Join(err, p.owner.Close())
+}
+
+// remove removes the directory. Whoever looks for abandoned restores makes the lock again
+// when it has just been removed, and finds out.
+func (p *Pending) remove() error {
+	for tries := 0; ; tries++ {
+		if err := os.RemoveAll(p.Dir); !errors.Is(err, unix.ENOTEMPTY) || tries == 100 {
+			return err
+		}
+	}
 }
 
 // lockLimit is for locks that others hold for moments.

@@ -144,6 +144,39 @@ func TestCloseKeepsNeededLink(t *testing.T) {
 	}
 }
 
+// Others may look for abandoned restores at any time.
+func TestCloseBesideALook(t *testing.T) {
+	root := t.TempDir()
+	stop, looked := make(chan struct{}), make(chan int)
+	go func() {
+		taken := 0
+		for other := (&Pending{Control: Control{filepath.Join(root, "a")}}); ; {
+			select {
+			case <-stop:
+				looked <- taken
+				return
+			default:
+			}
+			if other.take() == nil {
+				taken++
+				_ = other.owner.Close()
+			}
+			time.Sleep(time.Duration(taken%50) * time.Microsecond)
+		}
+	}()
+	for range 500 {
+		p := &Pending{Control: Control{filepath.Join(root, "a")}}
+		if err := p.begin(); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(p.Write(Request{}), p.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(stop)
+	t.Logf("the other took it %d times", <-looked)
+}
+
 func TestCloseRemovesNoProgram(t *testing.T) {
 	bin := t.TempDir()
 	runc := filepath.Join(bin, "runc")

@@ -75,6 +75,20 @@ func TestVolumeThatMovedOn(t *testing.T) {
 	}
 }
 
+// Docker sets the attributes of an empty volume when it makes another container with it.
+func TestVolumeOfANewerContainer(t *testing.T) {
+	t.Parallel()
+	volume := namedVolume(t, "empty")
+	b := start(t, "-v", volume+":/data", baseImage, "sh", "-c", counting)
+	b.await(8)
+	b.checkpoint()
+	docker(t, "run", "--rm", "-v", volume+":/data", baseImage, "true")
+	at := b.count()
+	b.kill()
+	b.restore()
+	b.await(at)
+}
+
 // In what others may write to, only files in use stop a restore.
 func TestSharedFilesThatMovedOn(t *testing.T) {
 	t.Parallel()
@@ -187,7 +201,7 @@ func TestKindsOfChanges(t *testing.T) {
 func TestDatabaseThatMovedOn(t *testing.T) {
 	t.Parallel()
 	database := `
-import signal, sqlite3
+import os, signal, sqlite3
 db = sqlite3.connect("/data.db", isolation_level=None)
 db.execute("pragma journal_mode=wal")
 db.execute("pragma locking_mode=exclusive")
@@ -195,7 +209,8 @@ db.execute("create table t (n integer primary key, text)")
 db.execute("create index i on t (text)")
 count = 0
 def report(*_):
-    print("integrity", db.execute("pragma integrity_check").fetchone()[0].split("\n")[0], flush=True)
+    # print would not do: the signal may come in the middle of one.
+    os.write(1, b"integrity %s\n" % db.execute("pragma integrity_check").fetchone()[0].split("\n")[0].encode())
 signal.signal(signal.SIGUSR1, report)
 while True:
     count += 1
