@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -36,11 +37,18 @@ type roundStats struct {
 	PagesWritten int64 `json:"pages_written"`
 }
 
+// check is what checkpointctl check prints. It tries out much, which takes long in emulation.
+var check struct {
+	once   sync.Once
+	stdout string
+}
+
 // tracking says whether this kernel can count dirty pages, and if it cannot
 // tests the refusal, which is all there is to test then. The VM can.
 func tracking(t *testing.T, b *box) bool {
 	t.Helper()
-	out := b.ctl("check").stdout
+	check.once.Do(func() { check.stdout = b.ctl("check").stdout })
+	out := check.stdout
 	if regexp.MustCompile(`(?m)^ok +dirty tracking`).MatchString(out) {
 		return true
 	}
