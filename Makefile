@@ -53,11 +53,11 @@ test: setup unit e2e-core
 	@echo "these tests passed; make test-all runs the others, too"
 
 # Everything. A test that cannot run fails.
-test-all: test lint
+test-all: test lint apps
 	$(MAKE) -j2 test-vm test-beside # the VM takes longest, on one processor
 	@echo "all tests passed"
 test-beside:
-	$(MAKE) -j1 e2e-long apps test-dockers test-packages
+	$(MAKE) -j1 e2e-long test-dockers test-packages
 
 unit:
 	test -z "$$(gofmt -l bench cmd internal test 2>/dev/null)"

@@ -3,11 +3,14 @@
 package e2e
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/docker/docker/client"
 
 	"github.com/checkpointctl/checkpointctl/test/images"
 )
@@ -108,7 +111,11 @@ func (a application) try(t *testing.T, image, network, address string, cycles in
 func (p *loaded) endClient(signal string) string {
 	p.t.Helper()
 	p.wantsClient()
-	p.client.signal(signal)
+	// With its share of the processor it may take longer than Docker waits for it.
+	p.client.daemon(func(ctx context.Context, cli *client.Client) error {
+		_ = cli.ContainerKill(ctx, p.client.name, signal)
+		return nil
+	})
 	if !until(patience, func() bool { return p.client.state() == "exited" }) {
 		p.t.Fatalf("the client does not end at SIG%s: %s", signal, p.client.logs("5"))
 	}
