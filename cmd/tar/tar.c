@@ -56,11 +56,20 @@ static int octal(char *field, size_t width, uint64_t n)
 	return n == 0;
 }
 
+/* checksum is that of a header, whose own field counts as blanks. */
+static unsigned checksum(const struct header *h)
+{
+	unsigned sum = 0;
+
+	for (size_t i = 0; i < BLOCK; i++)
+		sum += i - offsetof(struct header, sum) < sizeof(h->sum) ? ' ' : ((const unsigned char *)h)[i];
+	return sum;
+}
+
 /* entry adds a header; false if that is for the real tar. */
 static int entry(int dir, const char *file, const char *name, const struct stat *st)
 {
 	struct header *h = grow(BLOCK);
-	unsigned sum = 0;
 
 	if (!h || strlen(name) >= sizeof(h->name) || st->st_mtime < 0)
 		return 0;
@@ -87,11 +96,8 @@ static int entry(int dir, const char *file, const char *name, const struct stat 
 		return 0;
 	octal(h->size, sizeof(h->size), 0);
 	memcpy(h->magic, "ustar  ", sizeof(h->magic));
-	memset(h->sum, ' ', sizeof(h->sum));
-	for (size_t i = 0; i < BLOCK; i++)
-		sum += ((unsigned char *)h)[i];
-	octal(h->sum, sizeof(h->sum) - 1, sum);
-	h->sum[sizeof(h->sum) - 2] = 0;
+	octal(h->sum, sizeof(h->sum) - 1, checksum(h));
+	h->sum[sizeof(h->sum) - 1] = ' ';
 	return 1;
 }
 
@@ -171,8 +177,8 @@ static int emit(FILE *out)
 	return fflush(out) == 0 && !ferror(out);
 }
 
-/* big returns a number of so many bytes, the lowest first. */
-static uint32_t big(const unsigned char *p, int bytes)
+/* from_little reads what little writes. */
+static uint32_t from_little(const unsigned char *p, int bytes)
 {
 	uint32_t n = 0;
 
@@ -202,14 +208,14 @@ static int load(int in)
 		if (end - p < BLOCK_HEAD || p[0] > 1) /* stored, and the last or not */
 			return 0;
 		last = p[0];
-		n = big(p + 1, 2);
+		n = from_little(p + 1, 2);
 		p += BLOCK_HEAD;
-		if ((size_t)(end - p) < n || big(p - 2, 2) != (~n & 0xffff) || !(to = grow(n)))
+		if ((size_t)(end - p) < n || from_little(p - 2, 2) != (~n & 0xffff) || !(to = grow(n)))
 			return 0;
 		memcpy(to, p, n);
 		p += n;
 	}
-	return p == end && big(end, 4) == crc32(archive, size) && big(end + 4, 4) == size && size % BLOCK == 0;
+	return p == end && from_little(end, 4) == crc32(archive, size) && from_little(end + 4, 4) == size && size % BLOCK == 0;
 }
 
 /* number reads octal digits that fill a field but for its last byte. */
@@ -225,17 +231,12 @@ static int number(const char *field, size_t width, uint64_t *n)
 }
 
 /* simple says whether unpack can do all that a header asks for. */
-static int simple(struct header *h)
+static int simple(const struct header *h)
 {
 	static const char empty[sizeof(h->pad)];
-	uint64_t n, want;
-	unsigned sum = 0;
+	uint64_t n, sum;
 
-	if (!number(h->sum, sizeof(h->sum) - 1, &want))
-		return 0;
-	for (size_t i = 0; i < BLOCK; i++)
-		sum += i - offsetof(struct header, sum) < sizeof(h->sum) ? ' ' : ((unsigned char *)h)[i];
-	return sum == want && memcmp(h->magic, "ustar", 5) == 0 && h->type >= '2' && h->type <= '5' &&
+	return number(h->sum, sizeof(h->sum) - 1, &sum) && sum == checksum(h) && memcmp(h->magic, "ustar", 5) == 0 && h->type >= '2' && h->type <= '5' &&
 	       strncmp(h->name, "./", 2) == 0 && memchr(h->name, 0, sizeof(h->name)) && memchr(h->link, 0, sizeof(h->link)) &&
 	       !h->uname[0] && !h->gname[0] && memcmp(h->pad, empty, sizeof(empty)) == 0 &&
 	       number(h->size, sizeof(h->size), &n) && n == 0 && number(h->mode, sizeof(h->mode), &n) && n <= 07777 &&
@@ -277,7 +278,7 @@ static int dress(int dir, const char *name, const struct header *h)
 	       utimensat(dir, name, times, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
-/* make makes what a header says. Of a directory that is there, only the mode changes. */
+/* make makes what a header says. A directory may be there; it is dressed later. */
 static int make(int dir, const char *name, const struct header *h)
 {
 	uint64_t high = 0, low = 0;

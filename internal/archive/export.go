@@ -153,7 +153,7 @@ func (e Export) tar(ctx context.Context, chain []metadata.Record, w io.Writer, c
 // recorded.
 func (e Export) file(ctx context.Context, t *writer, f Source, p *progress) error {
 	damaged := func(what string) error {
-		return fmt.Errorf("%w: %s/%s: %s: %s", metadata.ErrDamaged, f.Of.Name, f.Of.Checkpoint, f.Name, what)
+		return f.Of.Damaged(f.Name + ": " + what)
 	}
 	in, err := e.Store.OpenFile(f.Of, f.Name)
 	if errors.Is(err, fs.ErrNotExist) {

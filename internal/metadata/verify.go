@@ -71,6 +71,11 @@ func changed(dir string, r Record, depth Depth, report func(done, total int64)) 
 	return problems
 }
 
+// Damaged is ErrDamaged with what is wrong with the checkpoint.
+func (r Record) Damaged(problems ...string) error {
+	return fmt.Errorf("%w: %s/%s: %s", ErrDamaged, r.Name, r.Checkpoint, strings.Join(problems, ", "))
+}
+
 func byName(files []File) map[string]File {
 	named := make(map[string]File, len(files))
 	for _, f := range files {
@@ -90,11 +95,8 @@ func (s Store) Hashed(r Record) (Record, error) {
 	if r.hashed() {
 		return r, nil
 	}
-	damaged := func(problem string) error {
-		return fmt.Errorf("%w: %s/%s: %s", ErrDamaged, r.Name, r.Checkpoint, problem)
-	}
 	if problems := s.verifySizes(r); problems != nil {
-		return r, damaged(strings.Join(problems, ", "))
+		return r, r.Damaged(problems...)
 	}
 	files, err := readHashes(s.Path(r.Name, r.Checkpoint), s.Progress)
 	if err != nil {
@@ -104,7 +106,7 @@ func (s Store) Hashed(r Record) (Record, error) {
 	r.Files = slices.Clone(r.Files)
 	for i, want := range r.Files {
 		if !found[want.Name].Fits(want) {
-			return r, damaged(want.Name + ": content changed")
+			return r, r.Damaged(want.Name + ": content changed")
 		}
 		r.Files[i].SHA256 = found[want.Name].SHA256
 	}

@@ -134,7 +134,7 @@ func (c *Checkpoint) reader(f archive.Source) (io.ReadCloser, error) {
 
 // damaged is the error of a file that is not as recorded.
 func (c *Checkpoint) damaged(name string, how any) error {
-	return fmt.Errorf("%w: %s/%s: %s: %v", metadata.ErrDamaged, c.record.Name, c.record.Checkpoint, name, how)
+	return c.record.Damaged(fmt.Sprintf("%s: %v", name, how))
 }
 
 // copyTo writes what a file holds, and compares it with the record. An encrypted file is

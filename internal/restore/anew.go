@@ -138,7 +138,7 @@ func (m *Maker) draft(ctx context.Context, rec metadata.Record, n New, p *prepar
 		err = json.Unmarshal(data, &from)
 	}
 	if err != nil {
-		return docker.Draft{}, damaged(rec, []string{fmt.Sprintf("%s: %v", checkpoint.CreationFile, err)})
+		return docker.Draft{}, rec.Damaged(fmt.Sprintf("%s: %v", checkpoint.CreationFile, err))
 	}
 	change := n.Change
 	change.Foreign, change.Privileges = rec.Imported != nil, m.AllowPrivileges

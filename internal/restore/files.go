@@ -146,14 +146,14 @@ func (r *Restorer) search(ctx context.Context, c docker.Container, from source) 
 	}
 	used, err := criuimg.ReadInUse(criuimg.Dir(from.dir))
 	if err != nil {
-		return changes.Search{}, nil, damaged(from.Record, []string{err.Error()})
+		return changes.Search{}, nil, from.Damaged(err.Error())
 	}
 	s := changes.Search{
 		Since: from.FrozenAt, InUse: used.Files, Sizes: used.Sizes, Written: used.Written, Ghosts: used.Ghosts, RanOn: from.Options.LeaveRunning,
 	}
 	links, err := criuimg.ReadLinks(criuimg.Dir(from.dir))
 	if err != nil {
-		return changes.Search{}, nil, damaged(from.Record, []string{err.Error()})
+		return changes.Search{}, nil, from.Damaged(err.Error())
 	}
 	for _, l := range links {
 		s.Needed = append(s.Needed, l.Name)

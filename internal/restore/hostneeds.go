@@ -47,7 +47,7 @@ func hostFitsImages(from source) error {
 	images := criuimg.Dir(from.dir)
 	needs, err := criuimg.ReadHostNeeds(images)
 	if err != nil {
-		return damaged(from.Record, []string{err.Error()})
+		return from.Damaged(err.Error())
 	}
 	cpus := 0
 	if needs.Rings != nil {
@@ -59,7 +59,7 @@ func hostFitsImages(from source) error {
 	if why == "" {
 		slaves, err := criuimg.Slaves(images)
 		if err != nil {
-			return damaged(from.Record, []string{err.Error()})
+			return from.Damaged(err.Error())
 		}
 		list, err := mountinfo.GetMounts(mountinfo.FSTypeFilter("cgroup"))
 		if err != nil {

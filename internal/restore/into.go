@@ -50,7 +50,7 @@ func addressesFit(c docker.Container, from source, o Options) error {
 	}
 	sockets, err := criuimg.ReadSockets(criuimg.Dir(from.dir))
 	if err != nil {
-		return damaged(from.Record, []string{err.Error()})
+		return from.Damaged(err.Error())
 	}
 	// What --tcp-close does not help against comes first.
 	slices.SortStableFunc(sockets, func(a, b criuimg.Socket) int { return cmp.Compare(rank(a), rank(b)) })

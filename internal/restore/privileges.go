@@ -42,7 +42,7 @@ func (r *Restorer) contained(ctx context.Context, c docker.Container, from sourc
 	}
 	images, err := criuimg.ReadRestored(criuimg.Dir(from.dir))
 	if err != nil {
-		return damaged(from.Record, []string{err.Error()})
+		return from.Damaged(err.Error())
 	}
 	d, err := r.Docker.Daemon(ctx)
 	if err != nil {

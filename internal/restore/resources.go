@@ -24,7 +24,7 @@ func (r *Restorer) resourcesFit(ctx context.Context, c docker.Container, from so
 	if limit := memoryLimit(c.Settings); limit > 0 {
 		need, err := criuimg.LeastMemory(criuimg.Dir(from.dir))
 		if err != nil {
-			return damaged(from.Record, []string{err.Error()})
+			return from.Damaged(err.Error())
 		}
 		if need > limit {
 			return fmt.Errorf("%w: %s has %s of memory, but container %s may have %s (docker update --memory)",
@@ -37,7 +37,7 @@ func (r *Restorer) resourcesFit(ctx context.Context, c docker.Container, from so
 	}
 	wanted, err := criuimg.ReadInet(criuimg.Dir(from.dir))
 	if err != nil {
-		return damaged(from.Record, []string{err.Error()})
+		return from.Damaged(err.Error())
 	}
 	for _, protocol := range [...]uint32{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
 		have, err := sockdiag.InetSockets(ns, protocol)

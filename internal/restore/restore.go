@@ -189,7 +189,7 @@ func (r *Restorer) open(ctx context.Context, p *prepared, rec metadata.Record) e
 		Record: plain, dir: stage.Dir, open: sealed.Open, keepLog: func(log []byte) error { return sealed.Add(runtime.RestoreLog, log) },
 	}
 	if problems := checkpoint.ImageProblems(stage.Dir, plain); problems != nil && !r.NoVerify {
-		return damaged(rec, problems)
+		return rec.Damaged(problems...)
 	}
 	return nil
 }
@@ -332,7 +332,7 @@ func (r *Restorer) verifyChain(ctx context.Context, rec metadata.Record) error {
 		// What is inside of an encrypted one is checked when it is open.
 		problems, err := checkpoint.Opener{}.Verify(ctx, r.Store, link, depth)
 		if problems != nil {
-			return damaged(link, problems)
+			return link.Damaged(problems...)
 		}
 		if err != nil {
 			return err
@@ -342,8 +342,4 @@ func (r *Restorer) verifyChain(ctx context.Context, rec metadata.Record) error {
 		r.happened(rec, StateVerified, Progress{})
 	}
 	return nil
-}
-
-func damaged(rec metadata.Record, problems []string) error {
-	return fmt.Errorf("%w: %s/%s: %s", metadata.ErrDamaged, rec.Name, rec.Checkpoint, strings.Join(problems, ", "))
 }

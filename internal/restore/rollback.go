@@ -134,7 +134,7 @@ func extract(ctx context.Context, from source, f fill, dir string, read *atomic.
 		err = fmt.Errorf("%w: it has %d entries, want %d", layer.ErrBadTar, n, f.part.Entries)
 	}
 	if errors.Is(err, layer.ErrBadTar) {
-		return damaged(from.Record, []string{f.part.File + ": " + err.Error()})
+		return from.Damaged(f.part.File + ": " + err.Error())
 	}
 	return err
 }
