@@ -38,6 +38,9 @@ type Client struct {
 	api     *client.Client
 	timeout time.Duration // of a question; starting a container has none
 	daemon  func() (Daemon, error)
+
+	versionsMu sync.Mutex
+	versions   Daemon // once Versions has been answered
 }
 
 // New connects to host, or where DOCKER_HOST and Docker's default say. It
@@ -198,18 +201,27 @@ func (c *Client) askDaemon(ctx context.Context) (Daemon, error) {
 	return d, nil
 }
 
-// Versions asks for Version and Runc alone.
+// Versions returns Version and Runc alone. It asks until it has been answered once: the
+// daemon runs a program for each answer, and a batch has as many records as containers.
 func (c *Client) Versions(ctx context.Context) (Daemon, error) {
+	c.versionsMu.Lock()
+	defer c.versionsMu.Unlock()
+	if c.versions.Version != "" {
+		return c.versions, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	v, err := c.api.ServerVersion(ctx)
-	d := Daemon{Version: v.Version}
+	if err != nil {
+		return Daemon{}, translate("", err)
+	}
+	c.versions.Version = v.Version
 	for _, p := range v.Components {
 		if p.Name == "runc" {
-			d.Runc = p.Version
+			c.versions.Runc = p.Version
 		}
 	}
-	return d, translate("", err)
+	return c.versions, nil
 }
 
 // Listed is what Docker's list says of a container.
