@@ -97,7 +97,7 @@ func value(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return readFile(path, make([]byte, 4096))
+	return readFile(unix.AT_FDCWD, path, make([]byte, 4096))
 }
 
 func write(name, value string) error {

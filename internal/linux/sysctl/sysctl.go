@@ -30,8 +30,6 @@ func pathOf(name string) (string, error) {
 	return path, nil
 }
 
-func nameOf(path string) string { return swap(strings.TrimPrefix(path, root)) }
-
 func swap(name string) string {
 	return strings.Map(func(r rune) rune {
 		switch r {
@@ -80,29 +78,59 @@ func (r *Reader) readFresh() {
 // read returns all that can be read and written in the thread's namespace. What
 // is not the namespace's own can be read there at most.
 func read() (Settings, error) {
-	all := Settings{}
-	buf := make([]byte, 4096)
-	err := filepath.WalkDir(root+"net", func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-			return nil // an interface that has gone
-		case err != nil || d.IsDir():
+	r := reading{found: Settings{}, buf: make([]byte, 4096)}
+	return r.found, r.dir(unix.AT_FDCWD, root+"net", "net")
+}
+
+type reading struct {
+	found Settings
+	buf   []byte
+}
+
+// dir reads a directory, whose name begins those of its sysctls. Paths are relative to
+// the directory: the kernel takes locks for each name in a path below /proc/sys.
+func (r *reading) dir(parent int, path, name string) error {
+	fd, err := unix.Openat(parent, path, unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return gone(&fs.PathError{Op: "open", Path: name, Err: err})
+	}
+	d := os.NewFile(uintptr(fd), name)
+	defer d.Close()
+	entries, err := d.ReadDir(-1)
+	if err != nil {
+		return gone(err)
+	}
+	for _, e := range entries {
+		if err := r.entry(fd, e, name+"."+swap(e.Name())); err != nil {
 			return err
 		}
-		name := nameOf(path)
-		if left(name) {
-			return nil
-		}
-		value, err := readFile(path, buf)
-		switch {
-		case err == nil:
-			all[name] = value
-		case errors.Is(err, unix.EROFS):
-			return fmt.Errorf("%s: %w", path, err)
-		}
+	}
+	return nil
+}
+
+// gone forgives that a directory is not there any more: its interface has gone.
+func gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
-	})
-	return all, err
+	}
+	return err
+}
+
+func (r *reading) entry(dir int, e fs.DirEntry, name string) error {
+	if e.IsDir() {
+		return r.dir(dir, e.Name(), name)
+	}
+	if left(name) {
+		return nil
+	}
+	value, err := readFile(dir, e.Name(), r.buf)
+	switch {
+	case err == nil:
+		r.found[name] = value
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
 }
 
 // left says which sysctls are left out: secrets that the kernel makes, and the
@@ -117,8 +145,8 @@ func left(name string) bool {
 
 // readFile reads a sysctl that can be written, too: the kernel heeds the mode of
 // these files also for root.
-func readFile(path string, buf []byte) (string, error) {
-	fd, err := unix.Open(path, unix.O_RDWR|unix.O_CLOEXEC, 0)
+func readFile(dir int, path string, buf []byte) (string, error) {
+	fd, err := unix.Openat(dir, path, unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return "", err
 	}
