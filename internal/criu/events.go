@@ -2,9 +2,9 @@ package criu
 
 import (
 	"bufio"
+	"bytes"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
 // LostEvents returns how many inotify and fanotify descriptors had events that
@@ -20,7 +20,7 @@ func LostEvents(dir string) (n int) {
 	sc := bufio.NewScanner(f)
 	sc.Buffer(nil, 1<<20)
 	for sc.Scan() {
-		if strings.Contains(sc.Text(), "notify events will be dropped") {
+		if bytes.Contains(sc.Bytes(), []byte("notify events will be dropped")) {
 			n++
 		}
 	}

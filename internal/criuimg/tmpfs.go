@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/checkpoint-restore/go-criu/v7/crit/images/mnt"
 )
@@ -50,14 +51,18 @@ func PackTmpfs(dir, key string, empty map[string]fs.FileInfo) error {
 	return nil
 }
 
-// emptyTar is what CRIU has tar write of a directory with nothing in it. It is stored, as
-// the stand-in for tar reads it.
+// gzips are writers that store, as the stand-in for tar reads it. A new one takes 800 KiB.
+var gzips = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(nil, gzip.NoCompression) // fails for other levels alone
+	return z
+}}
+
+// emptyTar is what CRIU has tar write of a directory with nothing in it.
 func emptyTar(dir fs.FileInfo) ([]byte, error) {
 	var out bytes.Buffer
-	z, err := gzip.NewWriterLevel(&out, gzip.NoCompression)
-	if err != nil {
-		return nil, err
-	}
+	z := gzips.Get().(*gzip.Writer)
+	defer gzips.Put(z)
+	z.Reset(&out)
 	t := tar.NewWriter(z)
 	h, err := tar.FileInfoHeader(dir, "")
 	if err != nil {

@@ -216,13 +216,21 @@ type output struct {
 }
 
 func newOutput(to io.Writer) *output {
-	o := &output{to: to, buf: make([]byte, chunk)}
+	o := &output{to: to}
 	if f, ok := to.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			o.file = f
 		}
 	}
 	return o
+}
+
+// buffer is for what has files, which most layers of a container do not.
+func (o *output) buffer() []byte {
+	if o.buf == nil {
+		o.buf = make([]byte, chunk)
+	}
+	return o.buf
 }
 
 func (o *output) write(p []byte) error {
@@ -237,9 +245,10 @@ func (o *output) hole(n int64) error {
 		_, err := o.file.Seek(n, io.SeekCurrent)
 		return err
 	}
-	for clear(o.buf); n > 0; {
-		part := min(n, int64(len(o.buf)))
-		if err := o.write(o.buf[:part]); err != nil {
+	buf := o.buffer()
+	for clear(buf); n > 0; {
+		part := min(n, int64(len(buf)))
+		if err := o.write(buf[:part]); err != nil {
 			return err
 		}
 		n -= part
@@ -257,7 +266,7 @@ func (o *output) copy(f *os.File, from, size int64) error {
 			}
 		}
 		// What else a file could do itself takes smaller steps.
-		n, err := io.CopyBuffer(struct{ io.Writer }{o.to}, io.NewSectionReader(f, data, hole-data), o.buf)
+		n, err := io.CopyBuffer(struct{ io.Writer }{o.to}, io.NewSectionReader(f, data, hole-data), o.buffer())
 		o.at += n
 		if err == nil && n < hole-data {
 			err = io.ErrUnexpectedEOF
