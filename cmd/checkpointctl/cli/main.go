@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -50,7 +52,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		reportError(d, err, exitInterrupted, "")
 		return exitInterrupted
 	}
-	if errors.Is(err, errNoMatch) {
+	if errors.Is(err, errNoMatch) || unread(err) {
 		return exitOther
 	}
 	code, hint := classify(err, d.parsed)
@@ -59,6 +61,19 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	reportError(d, err, code, hint)
 	return code
+}
+
+// unread says that all that failed is that standard output is read no more, as under head.
+func unread(err error) bool {
+	switch e := err.(type) {
+	case interface{ Unwrap() []error }:
+		return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !unread(err) })
+	case *fs.PathError:
+		return e.Path == os.Stdout.Name() && errors.Is(e, syscall.EPIPE)
+	default:
+		err = errors.Unwrap(err)
+		return err != nil && unread(err)
+	}
 }
 
 func execute(ctx context.Context, d *deps, root *cobra.Command, args []string) (err error) {
