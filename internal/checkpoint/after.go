@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 )
@@ -11,13 +12,18 @@ import (
 // aside does beside what follows a dump what can wait until the container runs on.
 // What it found is there when the channel is closed.
 func (m *Creator) aside(ctx context.Context, j job, c docker.Container) <-chan struct{} {
-	done, streams := make(chan struct{}), hasStreams(j.images)
+	streams := hasStreams(j.images)
+	var both sync.WaitGroup
+	var connections, left []string
+	both.Go(func() { connections = j.network.readConnections(c, streams) })
+	if j.options.NetworkLock != lockSkip {
+		both.Go(func() { left = m.leftBehind(ctx, c) })
+	}
+	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		m.warn(j.network.readConnections(c, streams))
-		if j.options.NetworkLock != lockSkip {
-			m.warn(m.leftBehind(ctx, c))
-		}
+		both.Wait()
+		m.warn(append(connections, left...))
 	}()
 	return done
 }

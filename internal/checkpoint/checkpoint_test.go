@@ -203,7 +203,8 @@ func TestNetworkLock(t *testing.T) {
 	dump := &fakeDumper{}
 	m := &Creator{Dumper: dump, Docker: fakeEngine{}, Recovery: nothingLeft{}, Store: metadata.Store{Dir: t.TempDir()}}
 	own, connected, host := running(), running(), running()
-	connected.Connected = true
+	connected.ID = "connected"
+	m.connected = func(c docker.Container) bool { return c.ID == connected.ID }
 	host.Namespaces[1].SharedWith = "host"
 	for name, test := range map[string]struct {
 		c          docker.Container

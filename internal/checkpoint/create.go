@@ -59,7 +59,9 @@ type Creator struct {
 	Happened func(Event)
 
 	sysctls sysctl.Reader
-	freezer func(docker.Container) (freezer, error) // nil: the container's own
+	// For tests: nil is what the container has.
+	freezer   func(docker.Container) (freezer, error)
+	connected func(docker.Container) bool
 }
 
 // Request is one checkpoint to make.

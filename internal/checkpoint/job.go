@@ -94,7 +94,7 @@ func (m *Creator) begin(ctx context.Context, req Request) (job, error) {
 	}
 	if j.options.NetworkLock == LockAuto {
 		j.lockChosen, j.options.NetworkLock = true, lockIptables
-		if OwnsNetwork(req.Container) && !req.Container.Connected && req.member == nil && req.Parent == "" {
+		if OwnsNetwork(req.Container) && req.member == nil && req.Parent == "" && !m.isConnected(req.Container) {
 			j.options.NetworkLock = lockSkip
 		}
 	}

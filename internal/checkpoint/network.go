@@ -78,6 +78,13 @@ func (n *network) readConnections(c docker.Container, streams bool) (warnings []
 	return warnings
 }
 
+func (m *Creator) isConnected(c docker.Container) bool {
+	if m.connected != nil {
+		return m.connected(c)
+	}
+	return linux.Connected(c.PID)
+}
+
 func count(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one

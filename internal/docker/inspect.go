@@ -45,7 +45,6 @@ type Container struct {
 	Cgroups            linux.Cgroups
 	Namespaces         []linux.Namespace
 	Networks           []Network
-	Connected          bool // has TCP connections, or its own network namespace could not be read
 	Mounts             []mounts.Mount
 	MountFacts         mounts.Facts
 	BindSources        map[string]string // on the host, by destination
@@ -187,7 +186,6 @@ func (c *Container) readProc() error {
 	if c.Cgroups, err = linux.ReadCgroups(c.PID); err != nil {
 		return err
 	}
-	c.Connected = linux.Connected(c.PID)
 	c.Namespaces, err = linux.Namespaces(c.PID, runtime.Others(c.BundlePath))
 	return err
 }

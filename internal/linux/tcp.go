@@ -107,11 +107,10 @@ func InRepair(pids []int) []*os.File {
 			if err != nil {
 				continue
 			}
-			f := os.NewFile(uintptr(sock), target)
 			if on, err := unix.GetsockoptInt(sock, unix.IPPROTO_TCP, unix.TCP_REPAIR); err == nil && on == 1 {
-				socks = append(socks, f)
+				socks = append(socks, os.NewFile(uintptr(sock), target))
 			} else {
-				_ = f.Close()
+				_ = unix.Close(sock)
 			}
 		}
 		_ = unix.Close(fd)
