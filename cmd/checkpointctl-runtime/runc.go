@@ -67,7 +67,14 @@ func startRunc(c call, control runtime.Control, req runtime.Request, groups cgro
 		if err := groups.bind(control.Path(runtime.CgroupYard)); err != nil {
 			return err
 		}
-		return cmd.Start()
+		if err := cmd.Start(); err != nil {
+			return err
+		}
+		// CRIU leaves tasks that had 0 with what it has itself (prepare_proc_misc in
+		// criu/cr-restore.c, 4.2): the shim's, which systemd's units make -998, so that the
+		// kernel would end nearly anything else first. runc takes a while to start CRIU.
+		_ = os.WriteFile(fmt.Sprintf("/proc/%d/oom_score_adj", cmd.Process.Pid), []byte("0"), 0)
+		return nil
 	})
 	if err != nil {
 		return nil, err

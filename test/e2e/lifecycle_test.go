@@ -40,6 +40,8 @@ func TestKindsOfContainers(t *testing.T) {
 			"network container":   {"--network", "container:" + neighbour.name},
 			"ipc host":            {"--ipc", "host"},
 			"ipc container":       {"--ipc", "container:" + neighbour.name},
+			"cgroupns private":    {"--cgroupns", "private"},
+			"uts host":            {"--uts", "host"},
 			"init":                {"--init"},
 			"device":              {"--device", "/dev/null:/dev/extra"},
 			"limits":              {"-m", "64m", "--cpus", "0.5"},
@@ -47,12 +49,13 @@ func TestKindsOfContainers(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				b := start(t, append(options, baseImage, "sh", "-c", counting)...)
-				at := b.await(8)
+				at, seen := b.await(8), b.seen()
 				b.checkpoint()
 				b.await(b.count())
 				b.kill()
 				b.restore()
 				b.goesOn(at)
+				b.sees(seen)
 				// Where all is slow, once is enough of all kinds but one.
 				if slow > 1 && name != "plain" {
 					return
@@ -64,6 +67,7 @@ func TestKindsOfContainers(t *testing.T) {
 				at = b.count()
 				b.restore()
 				b.goesOn(at)
+				b.sees(seen)
 			})
 		}
 	})
