@@ -290,6 +290,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if err := j.files.update(ctx); err != nil {
 			return err
 		}
+		m.warn(j.readTuning(c))
 		return ready(ctx)
 	}
 	if req.member != nil {
@@ -345,6 +346,9 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
 		r.Encrypted, r.Recipients = true, req.Seal.Names
 	}
 	j.network.into(&r)
+	for _, t := range j.tuning {
+		r.Tuning = append(r.Tuning, metadata.Tuning(t))
+	}
 	return r
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
+	"github.com/checkpointctl/checkpointctl/internal/linux/tasks"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
@@ -34,6 +35,7 @@ type job struct {
 	began, frozen       time.Time
 	asked               <-chan answers
 	network             *network
+	tuning              []tasks.Tuning
 	files               *files
 	asideDone           <-chan struct{} // nil if nothing is done aside
 }
@@ -150,6 +152,18 @@ func (j job) discard(err error) {
 		log = failed.Log
 	}
 	j.draft.Discard(criu.LogFile, log)
+}
+
+// readTuning is for right before the freeze. The checkpoint is good without it.
+func (j *job) readTuning(c docker.Container) (warnings []string) {
+	cpus, err := c.Cgroups.CPUs(c.ID)
+	if err == nil {
+		j.tuning, err = tasks.ReadTuning(c.PID, cpus)
+	}
+	if err != nil {
+		warnings = append(warnings, fmt.Sprintf("container %s: a restore cannot bind threads to CPUs: %v", c.Name, err))
+	}
+	return warnings
 }
 
 // publish completes the record and lets the checkpoint appear.

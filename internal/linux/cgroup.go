@@ -67,6 +67,7 @@ func (c Cgroups) Path() string {
 const (
 	freezerController = "freezer"
 	memoryController  = "memory"
+	cpusetController  = "cpuset"
 	unified           = ""
 )
 
@@ -96,6 +97,25 @@ func (c Cgroups) MemoryFile(name string) (string, error) {
 		return filepath.Join(dir, "memory.current"), err
 	}
 	return filepath.Join(dir, "memory.usage_in_bytes"), err
+}
+
+// CPUs returns those that the tasks of the cgroup may run on, as cpuset(7) writes them: all
+// of the machine where cpusets are not in use.
+func (c Cgroups) CPUs(name string) (string, error) {
+	dir, _, err := c.mounted(cpusetController, name)
+	if err != nil {
+		dir = "/"
+	}
+	// Where the controller is not enabled, v2 has no file, and the parent's counts.
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		for _, file := range [...]string{"cpuset.cpus.effective", "cpuset.effective_cpus", "cpuset.cpus"} { // v2, v1, v1 before Linux 4.1
+			if text, err := os.ReadFile(filepath.Join(dir, file)); err == nil {
+				return strings.TrimSpace(string(text)), nil
+			}
+		}
+	}
+	text, err := os.ReadFile("/sys/devices/system/cpu/online")
+	return strings.TrimSpace(string(text)), err
 }
 
 // IsHierarchy says whether a mount is one of the cgroup v1 hierarchy with these

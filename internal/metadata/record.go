@@ -115,6 +115,16 @@ type ProxiedConnection struct {
 	Address netip.AddrPort `json:"address"`
 }
 
+// Tuning is how the kernel treats a thread: see internal/linux/tasks, which has the same
+// fields.
+type Tuning struct {
+	Thread         int    `json:"thread"`
+	CPUs           string `json:"cpus,omitempty"`
+	IOPriority     int    `json:"io_priority,omitempty"`
+	TimerSlackNS   int    `json:"timer_slack_ns,omitempty"`
+	CoredumpFilter string `json:"coredump_filter,omitempty"`
+}
+
 // Mount is one mount with its action in the mount plan.
 type Mount struct {
 	Path   string `json:"path"`
@@ -253,6 +263,9 @@ type Record struct {
 	InterfaceSysctls   map[string]string   `json:"interface_sysctls,omitempty"`
 	Connections        []Connection        `json:"connections,omitempty"`
 	ProxiedConnections []ProxiedConnection `json:"proxied_connections,omitempty"`
+
+	// Tuning is of the threads for which it is not the kernel's default.
+	Tuning []Tuning `json:"tuning,omitempty"`
 
 	Timestamp time.Time `json:"timestamp"`
 	// FrozenAt is when the container was frozen for its dump: a file whose ctime

@@ -14,6 +14,7 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux/hold"
+	"github.com/checkpointctl/checkpointctl/internal/linux/tasks"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
@@ -247,6 +248,13 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	return err
 }
 
+func tuning(rec metadata.Record) (list []tasks.Tuning) {
+	for _, t := range rec.Tuning {
+		list = append(list, tasks.Tuning(t))
+	}
+	return list
+}
+
 // sayHeld tells of clients whose packets are dropped after a restore that failed.
 // They are let through by one that succeeds: until then the host would answer them
 // with a reset, and a connection would be lost that another try can keep.
@@ -294,6 +302,9 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, rec metadata.Rec
 		return failed(errors.New("it was restored and exited at once; see docker logs"))
 	case now.PID != result.Init.PID:
 		return failed(fmt.Errorf("it runs as process %d, not as the restored one, %d", now.PID, result.Init.PID))
+	}
+	for _, err := range tasks.Tune(now.PID, tuning(rec)) {
+		result.Warnings = append(result.Warnings, err.Error())
 	}
 	if err := hold.Release(checkpoint.DaemonNetNS(now.PID), now.ID); err != nil {
 		result.Warnings = append(result.Warnings, fmt.Sprintf("packets of its clients are dropped for some minutes: %v", err))
