@@ -103,7 +103,7 @@ test-vm: bin/tools/gotestsum
 	$(gotestsum) --raw-command env -u MAKEFLAGS -u MFLAGS test/vm/suite.sh
 
 # Restores by newer Dockers, beside the host's, also of what the host's has saved.
-restores = TestKindsOfContainers|TestTuningComesBack|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn|TestDockerServes|TestLogDrivers|TestRuntimeInstall|TestContainerdOfTheSystem|TestDockersThatCannotRestore|TestFilesIntoANewContainer$$|Travels
+restores = TestKindsOfContainers|TestTuningComesBack|TestSocketsKeepTheirOptions|TestEstablishedTCP|TestTCPClose|TestFileLock|TestEncrypted$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|KillInARestore|DockerdInARestore|TakenPort|DockerEnds|TestTerminal|TestSysctlsComeBack|TestPublishedConnectionGoesOn|TestDockerServes|TestLogDrivers|TestRuntimeInstall|TestContainerdOfTheSystem|TestDockersThatCannotRestore|TestFilesIntoANewContainer$$|Travels
 # Another image store is another place for a container's files; all else is as it was.
 files = TestKindsOfContainers|TestEstablishedTCP$$|TestDockerKnows|TestStopAndComeBack|TestLogThatMovedOn|TestDockerServes|TestFilesIntoANewContainer$$|Travels
 # What freezes cgroups, and moves tasks between them, is other on v2.

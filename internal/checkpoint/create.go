@@ -250,6 +250,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 				return err
 			}
 		}
+		m.warn(j.socketOptions.wait(c))
 		if err := j.files.wait(ctx); err != nil {
 			return err
 		}
@@ -280,6 +281,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		return err // then the recovery releases what is held
 	}
 	r.Frozen = func() {
+		j.socketOptions.begin(c)
 		if !req.Options.LinkRemap { // by which CRIU makes files in the dump, to be taken, too
 			j.files.finishAside(ctx)
 		}
@@ -346,6 +348,7 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
 		r.Encrypted, r.Recipients = true, req.Seal.Names
 	}
 	j.network.into(&r)
+	j.socketOptions.into(&r)
 	for _, t := range j.tuning {
 		r.Tuning = append(r.Tuning, metadata.Tuning(t))
 	}

@@ -36,6 +36,7 @@ type job struct {
 	asked               <-chan answers
 	network             *network
 	tuning              []tasks.Tuning
+	socketOptions       *socketOptions
 	files               *files
 	asideDone           <-chan struct{} // nil if nothing is done aside
 }
@@ -73,7 +74,7 @@ func hasStreams(dir string) bool {
 
 // begin settles what the store has to say: name, parent, a place for the images.
 func (m *Creator) begin(ctx context.Context, req Request) (job, error) {
-	j := job{kind: metadata.KindCheckpoint, options: req.Options, began: time.Now().UTC(), network: &network{}, files: &files{}}
+	j := job{kind: metadata.KindCheckpoint, options: req.Options, began: time.Now().UTC(), network: &network{}, socketOptions: &socketOptions{}, files: &files{}}
 	if req.RoundsOnly {
 		j.kind = metadata.KindPreDump
 	}

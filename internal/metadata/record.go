@@ -125,6 +125,26 @@ type Tuning struct {
 	CoredumpFilter string `json:"coredump_filter,omitempty"`
 }
 
+// Socket is what a socket has and CRIU does not restore: see internal/linux/sockopt, which
+// has the same fields.
+type Socket struct {
+	PID        int              `json:"pid"`
+	FD         int              `json:"fd"`
+	Domain     int              `json:"domain"`
+	Type       int              `json:"type"`
+	Protocol   int              `json:"protocol"`
+	Options    map[string]int   `json:"options,omitempty"`
+	Congestion string           `json:"congestion,omitempty"`
+	Interface  string           `json:"multicast_interface,omitempty"`
+	Groups     []MulticastGroup `json:"groups,omitempty"`
+}
+
+// MulticastGroup is one that a socket receives at an interface.
+type MulticastGroup struct {
+	Interface string     `json:"interface"`
+	Address   netip.Addr `json:"address"`
+}
+
 // Mount is one mount with its action in the mount plan.
 type Mount struct {
 	Path   string `json:"path"`
@@ -264,6 +284,7 @@ type Record struct {
 	Connections        []Connection        `json:"connections,omitempty"`
 	ProxiedConnections []ProxiedConnection `json:"proxied_connections,omitempty"`
 
+	Sockets []Socket `json:"sockets,omitempty"`
 	// Tuning is of the threads for which it is not the kernel's default.
 	Tuning []Tuning `json:"tuning,omitempty"`
 

@@ -14,7 +14,6 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/checkpoint"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
 	"github.com/checkpointctl/checkpointctl/internal/linux/hold"
-	"github.com/checkpointctl/checkpointctl/internal/linux/tasks"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/runtime"
 )
@@ -248,13 +247,6 @@ func (r *Restorer) start(ctx context.Context, c docker.Container, plan Plan, fro
 	return err
 }
 
-func tuning(rec metadata.Record) (list []tasks.Tuning) {
-	for _, t := range rec.Tuning {
-		list = append(list, tasks.Tuning(t))
-	}
-	return list
-}
-
 // sayHeld tells of clients whose packets are dropped after a restore that failed.
 // They are let through by one that succeeds: until then the host would answer them
 // with a reset, and a connection would be lost that another try can keep.
@@ -303,9 +295,7 @@ func (r *Restorer) ask(ctx context.Context, c docker.Container, rec metadata.Rec
 	case now.PID != result.Init.PID:
 		return failed(fmt.Errorf("it runs as process %d, not as the restored one, %d", now.PID, result.Init.PID))
 	}
-	for _, err := range tasks.Tune(now.PID, tuning(rec)) {
-		result.Warnings = append(result.Warnings, err.Error())
-	}
+	result.Warnings = append(result.Warnings, complete(now.PID, rec)...)
 	if err := hold.Release(checkpoint.DaemonNetNS(now.PID), now.ID); err != nil {
 		result.Warnings = append(result.Warnings, fmt.Sprintf("packets of its clients are dropped for some minutes: %v", err))
 	}

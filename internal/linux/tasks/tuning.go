@@ -121,6 +121,18 @@ func (t Tuning) apply(tid int) (errs []error) {
 	return errs
 }
 
+// Processes maps the ids of a process and of its descendants in the pid namespace of the
+// process to those in the caller's.
+func Processes(root int) (map[int]int, error) {
+	pids := map[int]int{}
+	err := eachThread(root, func(pid, tid int, _ []byte, inside int) {
+		if pid == tid {
+			pids[inside] = pid
+		}
+	})
+	return pids, err
+}
+
 // takenClass leaves out the real-time class: a checkpoint from elsewhere must not get it,
 // and a container cannot give it to itself.
 func takenClass(priority int) bool {
