@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/checkpointctl/checkpointctl/internal/docker"
@@ -12,18 +13,19 @@ import (
 // aside does beside what follows a dump what can wait until the container runs on.
 // What it found is there when the channel is closed.
 func (m *Creator) aside(ctx context.Context, j job, c docker.Container) <-chan struct{} {
-	streams := hasStreams(j.images)
-	var both sync.WaitGroup
-	var connections, left []string
-	both.Go(func() { connections = j.network.readConnections(c, streams) })
+	streams, inet := hasStreams(j.images), hasInet(j.images)
+	var all sync.WaitGroup
+	var connections, leftOut, left []string
+	all.Go(func() { connections = j.network.readConnections(c, streams) })
+	all.Go(func() { leftOut = j.leftOut.read(c, inet) })
 	if j.options.NetworkLock != lockSkip {
-		both.Go(func() { left = m.leftBehind(ctx, c) })
+		all.Go(func() { left = m.leftBehind(ctx, c) })
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		both.Wait()
-		m.warn(append(connections, left...))
+		all.Wait()
+		m.warn(slices.Concat(connections, leftOut, left))
 	}()
 	return done
 }

@@ -250,7 +250,6 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 				return err
 			}
 		}
-		m.warn(j.socketOptions.wait(c))
 		if err := j.files.wait(ctx); err != nil {
 			return err
 		}
@@ -261,6 +260,7 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		// here on these images may be all there is of it. Docker removes its
 		// connections' entries when it sees the end.
 		m.warn(j.network.readConnections(c, hasStreams(j.images)))
+		m.warn(j.leftOut.read(c, hasInet(j.images)))
 		err := j.files.write(ctx, j.draft.Dir, j.sealer)
 		if err == nil {
 			err = j.seal()
@@ -281,7 +281,6 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		return err // then the recovery releases what is held
 	}
 	r.Frozen = func() {
-		j.socketOptions.begin(c)
 		if !req.Options.LinkRemap { // by which CRIU makes files in the dump, to be taken, too
 			j.files.finishAside(ctx)
 		}
@@ -292,7 +291,6 @@ func (m *Creator) dump(ctx context.Context, j *job, req Request, plan mounts.Pla
 		if err := j.files.update(ctx); err != nil {
 			return err
 		}
-		m.warn(j.readTuning(c))
 		return ready(ctx)
 	}
 	if req.member != nil {
@@ -348,10 +346,7 @@ func (m *Creator) record(req Request, j job, plan mounts.Plan) metadata.Record {
 		r.Encrypted, r.Recipients = true, req.Seal.Names
 	}
 	j.network.into(&r)
-	j.socketOptions.into(&r)
-	for _, t := range j.tuning {
-		r.Tuning = append(r.Tuning, metadata.Tuning(t))
-	}
+	j.leftOut.into(&r)
 	return r
 }
 

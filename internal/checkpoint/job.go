@@ -15,7 +15,6 @@ import (
 	"github.com/checkpointctl/checkpointctl/internal/criu"
 	"github.com/checkpointctl/checkpointctl/internal/criuimg"
 	"github.com/checkpointctl/checkpointctl/internal/docker"
-	"github.com/checkpointctl/checkpointctl/internal/linux/tasks"
 	"github.com/checkpointctl/checkpointctl/internal/metadata"
 	"github.com/checkpointctl/checkpointctl/internal/seal"
 )
@@ -35,8 +34,7 @@ type job struct {
 	began, frozen       time.Time
 	asked               <-chan answers
 	network             *network
-	tuning              []tasks.Tuning
-	socketOptions       *socketOptions
+	leftOut             *leftOut
 	files               *files
 	asideDone           <-chan struct{} // nil if nothing is done aside
 }
@@ -74,7 +72,7 @@ func hasStreams(dir string) bool {
 
 // begin settles what the store has to say: name, parent, a place for the images.
 func (m *Creator) begin(ctx context.Context, req Request) (job, error) {
-	j := job{kind: metadata.KindCheckpoint, options: req.Options, began: time.Now().UTC(), network: &network{}, socketOptions: &socketOptions{}, files: &files{}}
+	j := job{kind: metadata.KindCheckpoint, options: req.Options, began: time.Now().UTC(), network: &network{}, leftOut: &leftOut{}, files: &files{}}
 	if req.RoundsOnly {
 		j.kind = metadata.KindPreDump
 	}
@@ -155,18 +153,6 @@ func (j job) discard(err error) {
 	j.draft.Discard(criu.LogFile, log)
 }
 
-// readTuning is for right before the freeze. The checkpoint is good without it.
-func (j *job) readTuning(c docker.Container) (warnings []string) {
-	cpus, err := c.Cgroups.CPUs(c.ID)
-	if err == nil {
-		j.tuning, err = tasks.ReadTuning(c.PID, cpus)
-	}
-	if err != nil {
-		warnings = append(warnings, fmt.Sprintf("container %s: a restore cannot bind threads to CPUs: %v", c.Name, err))
-	}
-	return warnings
-}
-
 // publish completes the record and lets the checkpoint appear.
 func (j job) publish(ctx context.Context, r *metadata.Record) (err error) {
 	if err = j.files.write(ctx, j.draft.Dir, j.sealer); err == nil {
@@ -186,6 +172,7 @@ func (j job) publish(ctx context.Context, r *metadata.Record) (err error) {
 	if j.asideDone != nil {
 		<-j.asideDone
 		j.network.into(r)
+		j.leftOut.into(r)
 	}
 	if err == nil {
 		err = j.draft.Publish(*r)

@@ -53,6 +53,16 @@ func ReadInet(images fs.FS) ([]Inet, error) {
 	return list, nil
 }
 
+// HasInet says whether the tasks of a dump have sockets of IPv4 or IPv6, of any kind.
+func HasInet(images fs.FS) (found bool, err error) {
+	err = Decode(images, filesImage, func(m proto.Message) error {
+		e, ok := m.(*fdinfo.FileEntry)
+		found = found || ok && e.GetIsk() != nil
+		return nil
+	})
+	return found, err
+}
+
 const filesImage = "files.img"
 
 // Address reads one as the kernel has it, in the order of the network, and says whether

@@ -41,6 +41,12 @@ func TestReadSockets(t *testing.T) {
 	socket("172.17.0.2:0", unix.IPPROTO_RAW, 0, false)
 	socket("172.17.0.5:80", unix.IPPROTO_TCP, 0, true)
 	socket("[fd00::1]:80", unix.IPPROTO_TCP, 0, false)
+	if found, err := HasInet(Dir(write(t, map[string][]byte{"files.img": files}))); !found || err != nil {
+		t.Errorf("no sockets of IPv4 or IPv6: %v", err)
+	}
+	if found, err := HasInet(Dir(write(t, map[string][]byte{"files.img": head("FILES")}))); found || err != nil {
+		t.Errorf("sockets where no files are: %v", err)
+	}
 	got, err := ReadSockets(Dir(write(t, map[string][]byte{"files.img": files})))
 	want := []Socket{
 		{Local: netip.MustParseAddrPort("172.17.0.2:80")},
