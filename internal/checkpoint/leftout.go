@@ -53,13 +53,6 @@ func (l *leftOut) into(r *metadata.Record) {
 		r.Tuning = append(r.Tuning, metadata.Tuning(t))
 	}
 	for _, s := range l.sockets {
-		to := metadata.Socket{
-			PID: s.PID, FD: s.FD, Domain: s.Domain, Type: s.Type, Protocol: s.Protocol,
-			Options: s.Options, Congestion: s.Congestion, Interface: s.Interface,
-		}
-		for _, g := range s.Groups {
-			to.Groups = append(to.Groups, metadata.MulticastGroup(g))
-		}
-		r.Sockets = append(r.Sockets, to)
+		r.Sockets = append(r.Sockets, metadata.Socket(s))
 	}
 }

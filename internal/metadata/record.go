@@ -140,7 +140,7 @@ type Socket struct {
 }
 
 // MulticastGroup is one that a socket receives at an interface.
-type MulticastGroup struct {
+type MulticastGroup = struct {
 	Interface string     `json:"interface"`
 	Address   netip.Addr `json:"address"`
 }

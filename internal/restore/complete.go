@@ -16,14 +16,7 @@ func complete(init int, rec metadata.Record) (warnings []string) {
 	failed := tasks.Tune(init, tuning)
 	var sockets []sockopt.Socket
 	for _, s := range rec.Sockets {
-		to := sockopt.Socket{
-			PID: s.PID, FD: s.FD, Domain: s.Domain, Type: s.Type, Protocol: s.Protocol,
-			Options: s.Options, Congestion: s.Congestion, Interface: s.Interface,
-		}
-		for _, g := range s.Groups {
-			to.Groups = append(to.Groups, sockopt.Group(g))
-		}
-		sockets = append(sockets, to)
+		sockets = append(sockets, sockopt.Socket(s))
 	}
 	if len(sockets) > 0 {
 		processes, err := tasks.Processes(init)

@@ -47,7 +47,7 @@ func parseIGMP(text string) (list []Group) {
 			var bytes [4]byte
 			binary.NativeEndian.PutUint32(bytes[:], uint32(n))
 			if a := netip.AddrFrom4(bytes); a != allHosts4 {
-				list = append(list, Group{name, a})
+				list = append(list, Group{Interface: name, Address: a})
 			}
 		}
 	}
@@ -69,14 +69,14 @@ func parseIGMP6(text string) (list []Group) {
 		}
 		bytes, err := hex.DecodeString(fields[2])
 		if a, ok := netip.AddrFromSlice(bytes); err == nil && ok && !slices.Contains(allNodes6, a) {
-			list = append(list, Group{fields[1], a})
+			list = append(list, Group{Interface: fields[1], Address: a})
 		}
 	}
 	return list
 }
 
-// level is that of the options for a group's address.
-func (g Group) level() int {
+// levelOf is that of the options for a group's address.
+func levelOf(g Group) int {
 	if g.Address.Is4() {
 		return unix.IPPROTO_IP
 	}
@@ -84,7 +84,7 @@ func (g Group) level() int {
 }
 
 // request returns a struct group_req, with which a struct group_filter begins as well.
-func (g Group) request(size int) ([]byte, error) {
+func request(g Group, size int) ([]byte, error) {
 	i, err := net.InterfaceByName(g.Interface)
 	if err != nil {
 		return nil, err
@@ -113,20 +113,20 @@ const (
 
 // receives says whether a socket is a member of a group, for all sources.
 func receives(fd int, g Group) bool {
-	b, err := g.request(groupFilter)
+	b, err := request(g, groupFilter)
 	if err != nil {
 		return false
 	}
 	size := uint32(len(b))
-	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(g.level()), unix.MCAST_MSFILTER,
+	_, _, e := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), uintptr(levelOf(g)), unix.MCAST_MSFILTER,
 		uintptr(unsafe.Pointer(&b[0])), uintptr(unsafe.Pointer(&size)), 0) //nolint:gosec // x/sys has no call that gives the kernel a struct and reads it
 	return e == 0 && binary.NativeEndian.Uint32(b[filterMode:]) == exclude && binary.NativeEndian.Uint32(b[filterSources:]) == 0
 }
 
 func join(fd int, g Group) error {
-	b, err := g.request(groupReq)
+	b, err := request(g, groupReq)
 	if err != nil {
 		return err
 	}
-	return unix.SetsockoptString(fd, g.level(), unix.MCAST_JOIN_GROUP, string(b))
+	return unix.SetsockoptString(fd, levelOf(g), unix.MCAST_JOIN_GROUP, string(b))
 }

@@ -16,9 +16,6 @@ import (
 // Set gives the sockets of processes their options back, and returns why some did not get
 // all. A descriptor that leads to another kind of socket is left alone.
 func Set(init int, processes Processes, list []Socket) (failed []error) {
-	if len(list) == 0 {
-		return nil
-	}
 	err := netns.Do(netns.Of(init), func() error {
 		for _, s := range list {
 			if pid, there := processes[s.PID]; there {

@@ -19,8 +19,9 @@ type Socket struct {
 	Groups                 []Group        // that it receives; those without filters of sources
 }
 
-// Group is a multicast group at an interface.
-type Group struct {
+// Group is a multicast group at an interface. It has no name of its own, so that a Socket
+// can be converted to what a record has.
+type Group = struct {
 	Interface string
 	Address   netip.Addr
 }

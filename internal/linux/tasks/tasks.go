@@ -158,26 +158,11 @@ func read(pid int, buf *buffer) (t Task, children []int, err error) {
 // threads looks at each thread of a process, which may have a tracer and children of
 // its own, and returns the pids of all children.
 func (t *Task) threads(dir *directory) (children []int, err error) {
-	d, err := dir.in("task")
-	if err != nil {
-		return nil, err
-	}
-	defer d.close()
-	names, err := d.names()
-	if err != nil {
-		return nil, err
-	}
-	for _, name := range names {
-		status, err := d.read(name + "/status")
-		if err != nil {
-			continue // it has ended
-		}
+	return dir.eachThread(func(_ int, status []byte) {
 		if by := number(field(status, "TracerPid")); by != 0 {
 			t.Tracer = by
 		}
-		children = append(children, dir.children(name)...)
-	}
-	return children, nil
+	})
 }
 
 // children returns the pids of a thread's children. It needs CONFIG_PROC_CHILDREN,

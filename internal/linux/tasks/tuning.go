@@ -171,6 +171,8 @@ func eachThread(root int, do func(pid, tid int, status []byte, inside int)) erro
 	return nil
 }
 
+// eachThread calls do for each thread of the process whose directory this is, and returns
+// the pids of their children. One that ends meanwhile is left out.
 func (d *directory) eachThread(do func(tid int, status []byte)) (children []int, err error) {
 	threads, err := d.in("task")
 	if err != nil {
